@@ -1,0 +1,54 @@
+"""Where things lie in a data directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below one data directory; nothing here makes them."""
+
+    root: Path
+
+    @property
+    def running_file(self) -> Path:
+        """What runs, for the CLI and for scripts: there once everything answers."""
+        return self.root / "gnomon.json"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        return self.root / "supervisor.lock"
+
+    @property
+    def state_file(self) -> Path:
+        return self.root / "state.db"
+
+    @property
+    def telemetry_file(self) -> Path:
+        return self.root / "telemetry.db"
+
+    @property
+    def feed_socket(self) -> Path:
+        return self.root / "feed.sock"
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "spool"
+
+    @property
+    def objects(self) -> Path:
+        return self.root / "objects"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def snapshot(self, slot: int) -> Path:
+        """The last routing snapshot of the router in a slot."""
+        return self.root / "routers" / f"{slot}.snapshot"

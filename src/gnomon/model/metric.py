@@ -1,0 +1,31 @@
+"""Names of what routers count. Each belongs to one variant, one instance and one minute.
+
+`candidates` to `mirrored` stand on the shadow variant: candidates are production requests that
+could have been mirrored, sampled those that the draw chose; sampled = mirrored + all dropped.
+"""
+
+from typing import Literal, get_args
+
+INVOCATIONS = "invocations"
+INVOCATIONS_PER_INSTANCE = "invocations_per_instance"
+ERRORS_4XX = "errors_4xx"
+ERRORS_5XX = "errors_5xx"
+MODEL_ERRORS = "model_errors"
+CANDIDATES = "candidates"
+SAMPLED = "sampled"
+MIRRORED = "mirrored"
+DROPPED_PREFIX = "dropped."
+EJECTIONS = "ejections"
+
+MODEL_LATENCY_US = "model_latency_us"
+OVERHEAD_LATENCY_US = "overhead_latency_us"
+
+DropReason = Literal[
+    "over_budget",
+    "no_healthy_instance",
+    "too_large",
+    "opted_out",
+    "refused",
+    "read_budget",
+]
+DROP_REASONS: tuple[str, ...] = get_args(DropReason)

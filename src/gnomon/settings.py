@@ -1,0 +1,233 @@
+"""Every setting, as one frozen dataclass a package; read once, by the entry points.
+
+Sources, strongest first: command-line options, `GNOMON_<SECTION>_<NAME>` in the environment,
+`gnomon.toml` (in the data directory, or named by GNOMON_CONFIG), the defaults here.
+Sizes are bytes, times are seconds, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from gnomon.errors import SettingsError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where Gnomon listens. It refuses anything but loopback while it has no authentication."""
+
+    host: str = "127.0.0.1"
+    port: int = 8500
+    control_port: int = 8501
+    # 0 means max(1, cores / 4): models keep the machine.
+    routers: int = 0
+    log_level: str = "info"
+
+
+@dataclass(frozen=True)
+class AwsSettings:
+    """What AWS would know of the caller."""
+
+    account_id: str = "000000000000"
+    # Used when a request carries no credential scope to take the region from.
+    region: str = "us-east-1"
+
+
+@dataclass(frozen=True)
+class RouterSettings:
+    """Bounds of the data plane. The defaults of the mirror's budget are DESIGN.md's rule 1."""
+
+    # AWS says 25 MB of the live service (its API model says 6 MiB).
+    max_body_bytes: int = 25 * MIB
+    # Production's answers, and control's, are held whole until they are passed on.
+    max_answer_bytes: int = 100 * MIB
+    max_head_bytes: int = 64 * KIB
+    head_time_limit_s: float = 30.0
+    body_time_limit_s: float = 60.0
+    idle_time_limit_s: float = 75.0
+    # SageMaker gives a model 60 s to answer.
+    model_time_limit_s: float = 60.0
+    # SageMaker wants a socket accepted within 250 ms.
+    connect_time_limit_s: float = 0.25
+    mirror_max_in_flight: int = 1024
+    mirror_endpoint_bytes: int = 64 * MIB
+    mirror_router_bytes: int = 256 * MIB
+    mirror_read_bytes_per_s: int = 64 * MIB
+    # A shadow answer longer than this is cut and counted.
+    mirror_max_answer_bytes: int = 25 * MIB
+    # Of each answer, this much goes into a pair; the rest is known by length and hash.
+    pair_body_bytes: int = 64 * KIB
+    # An idle pooled connection to an instance is reused for this long at most.
+    pool_idle_s: float = 1.0
+    max_connections_per_instance: int = 512
+    # How long a draining router waits for idle kept-alive connections.
+    drain_idle_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class SpoolSettings:
+    """Bounds of the spool between router and collector (DESIGN.md, Spool)."""
+
+    buffer_bytes: int = 32 * MIB
+    segment_bytes: int = 64 * MIB
+    segment_age_s: float = 60.0
+    flush_interval_s: float = 0.1
+
+
+@dataclass(frozen=True)
+class HostingSettings:
+    """How local instances are started and stopped (aws-compatible container contract)."""
+
+    # Which interpreter runs Gnomon's model server; empty: the one that runs Gnomon.
+    interpreter: str = ""
+    # Threads each instance's numeric libraries may start; 0 means max(1, cores / 2).
+    threads: int = 0
+    max_archive_bytes: int = 20 * 1024 * MIB
+    max_archive_files: int = 100_000
+    startup_time_limit_s: float = 480.0
+    ping_time_limit_s: float = 2.0
+    ping_interval_s: float = 2.0
+    stop_time_limit_s: float = 30.0
+    # Ports for foreign commands: below Linux' ephemeral range (32768) and Kubernetes' node ports
+    # (30000), so that no outgoing connection and no service takes one.
+    foreign_port_first: int = 21_000
+    foreign_port_last: int = 29_999
+    # A port rests this long before another instance gets it: twice TCP's TIME_WAIT on Linux, and
+    # longer than any router keeps a connection or an old snapshot.
+    foreign_port_rest_s: float = 120.0
+    # Images beyond the built-in table: pattern (fnmatch) to command line.
+    images: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one Gnomon; `data_dir` is absolute."""
+
+    data_dir: Path
+    server: ServerSettings = ServerSettings()
+    aws: AwsSettings = AwsSettings()
+    router: RouterSettings = RouterSettings()
+    spool: SpoolSettings = SpoolSettings()
+    hosting: HostingSettings = HostingSettings()
+
+
+def load(
+    data_dir: Path,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Mapping[str, object]] | None = None,
+) -> Settings:
+    """Settings of the Gnomon in `data_dir`.
+
+    `overrides` is what the command line said: section to name to value. Raises SettingsError for a
+    name that does not exist or a value of the wrong type, naming where it stands.
+    """
+    data_dir = data_dir.resolve()
+    named = environ.get("GNOMON_CONFIG")
+    path = Path(named) if named else data_dir / "gnomon.toml"
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        if named:
+            raise SettingsError(f"GNOMON_CONFIG names {path}, which does not exist.") from None
+        document = {}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+    sections = {f.name: f for f in fields(Settings) if f.name != "data_dir"}
+    for section in document:
+        if section not in sections:
+            raise SettingsError(
+                f"{path} has a section [{section}] that Gnomon does not know; it knows "
+                f"{', '.join(sections)}."
+            )
+    given: dict[str, object] = {}
+    for name, section_field in sections.items():
+        cls = _class_of(section_field)
+        values = _check_section(cls, name, document.get(name, {}), str(path))
+        for item in fields(cls):
+            variable = f"GNOMON_{name}_{item.name}".upper()
+            if variable in environ and not _is_mapping(_hints(cls)[item.name]):
+                values[item.name] = _from_text(_hints(cls)[item.name], environ[variable], variable)
+        values.update((overrides or {}).get(name, {}))
+        given[name] = cls(**values)
+    return Settings(data_dir=data_dir, **given)  # type: ignore[arg-type]
+
+
+def encode(settings: Settings) -> str:
+    """Settings as text that `decode` reads back: how a supervisor hands them to its processes."""
+    import json  # noqa: PLC0415 - only the supervisor and its children need it
+
+    return json.dumps(dataclasses.asdict(settings), default=str)
+
+
+def decode(text: str) -> Settings:
+    """Settings from the text that `encode` made."""
+    import json  # noqa: PLC0415
+
+    raw = json.loads(text)
+    given = {
+        f.name: _class_of(f)(**raw[f.name]) for f in fields(Settings) if f.name != "data_dir"
+    }
+    return Settings(data_dir=Path(raw["data_dir"]), **given)
+
+
+def _class_of(section: dataclasses.Field[Any]) -> type[Any]:
+    return type(section.default)
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls, vars(sys.modules[cls.__module__]))
+
+
+def _is_mapping(hint: Any) -> bool:
+    return typing.get_origin(hint) is Mapping or isinstance(hint, types.GenericAlias)
+
+
+def _check_section(
+    cls: type, section: str, values: Mapping[str, object], where: str
+) -> dict[str, Any]:
+    hints = _hints(cls)
+    if not isinstance(values, dict):
+        raise SettingsError(f"{where}: [{section}] must be a table.")
+    for name, value in values.items():
+        if name not in hints:
+            raise SettingsError(
+                f"{where}: [{section}] has no setting {name!r}; it has {', '.join(hints)}."
+            )
+        hint = hints[name]
+        wanted = dict if _is_mapping(hint) else (int, float) if hint is float else hint
+        if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
+            raise SettingsError(
+                f"{where}: {section}.{name} is {value!r} and must be {_said(hint)}."
+            )
+    return dict(values)
+
+
+def _from_text(hint: Any, text: str, variable: str) -> object:
+    try:
+        return hint(text)
+    except ValueError:
+        raise SettingsError(f"{variable} is {text!r} and must be {_said(hint)}.") from None
+
+
+def _said(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "text"}
+    return names.get(hint, "a table of texts")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
