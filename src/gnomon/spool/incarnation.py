@@ -1,0 +1,80 @@
+"""The directory of one router incarnation in the spool, and the lock that says it lives.
+
+A directory appears under its name with its lock already held: until then its name starts with a
+dot, and readers pass over it. So a lock that is free means that the writer is gone for good.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gnomon.spool.segment import CLOSED_SUFFIX, OPEN_SUFFIX
+
+LOCK_NAME = "lock"
+
+
+@dataclass(frozen=True)
+class SegmentFile:
+    """A segment as found: `closed` by its writer, or still written (or left so by a dead one)."""
+
+    number: int
+    path: Path
+    closed: bool
+
+
+def claim(root: Path, incarnation_id: str) -> tuple[Path, int]:
+    """Make the directory of a new incarnation; the second is the descriptor that holds its lock."""
+    root.mkdir(parents=True, exist_ok=True)
+    unclaimed = root / f".{incarnation_id}"
+    unclaimed.mkdir(mode=0o700)
+    lock = os.open(unclaimed / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        directory = root / incarnation_id
+        unclaimed.rename(directory)
+    except BaseException:
+        os.close(lock)
+        raise
+    return directory, lock
+
+
+def incarnations(root: Path) -> list[Path]:
+    """The directories of all incarnations in the spool, oldest id first."""
+    if not root.is_dir():
+        return []
+    return sorted(
+        path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+
+
+def is_alive(directory: Path) -> bool:
+    """Whether the incarnation that writes `directory` still lives."""
+    try:
+        lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def segments(directory: Path) -> list[SegmentFile]:
+    """The segments in an incarnation's directory, in the order in which they were written."""
+    found: dict[int, SegmentFile] = {}
+    for path in directory.iterdir():
+        if path.suffix in {OPEN_SUFFIX, CLOSED_SUFFIX} and path.stem.isdecimal():
+            number = int(path.stem)
+            closed = path.suffix == CLOSED_SUFFIX
+            # A listing that ran beside a rename may show both names; the file has the later one.
+            if closed or number not in found:
+                found[number] = SegmentFile(number, path, closed)
+    ordered = [found[number] for number in sorted(found)]
+    # A writer opens the next segment only when it is done with the one before.
+    return [replace(segment, closed=True) for segment in ordered[:-1]] + ordered[-1:]

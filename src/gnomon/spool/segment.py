@@ -1,0 +1,145 @@
+"""How frames lie in a segment file of the spool: written by `writer`, read by the collector.
+
+A segment is named for its number, `00000001.open` while it grows and `00000001.seg` once it is
+closed. All numbers in it are little-endian:
+
+    file   = magic (8 bytes, "GNOMONSP"), version (u32, 1), frame*
+    frame  = version (u8, 1), kind (u8), length (u32), checksum (u32), payload (length bytes)
+
+The kind says what the payload holds, so that a reader passes over what it does not want without
+decoding it: 1 metrics, 2 exchange, 3 pair, 4 barrier. The payload is the MessagePack of the
+structure in `frames`. The checksum is the CRC-32 of version, kind, length and payload.
+
+A file may end in the middle of a frame: the writer was killed, or is writing. Such a torn tail is
+expected and told; a frame that is whole but of an unknown version is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from gnomon.errors import GnomonError
+from gnomon.spool.frames import Barrier, Exchange, Frame, Metrics, Pair
+
+MAGIC = b"GNOMONSP"
+FILE_VERSION = 1
+FRAME_VERSION = 1
+
+METRICS, EXCHANGE, PAIR, BARRIER = 1, 2, 3, 4
+KIND_OF: dict[type[Frame], int] = {
+    Metrics: METRICS,
+    Exchange: EXCHANGE,
+    Pair: PAIR,
+    Barrier: BARRIER,
+}
+_KINDS = frozenset(KIND_OF.values())
+
+OPEN_SUFFIX = ".open"
+CLOSED_SUFFIX = ".seg"
+
+_CHECKED = struct.Struct("<BBI")
+_HEAD = struct.Struct("<BBII")
+_VERSION = struct.Struct("<I")
+HEAD_BYTES = _HEAD.size
+FILE_HEAD = MAGIC + _VERSION.pack(FILE_VERSION)
+
+
+class SegmentUnreadable(GnomonError):
+    """A segment that is whole as far as it goes, but not of a format that this version reads."""
+
+    def __init__(self, path: Path, offset: int, reason: str) -> None:
+        self.path = path
+        self.offset = offset
+        self.reason = reason
+        super().__init__(f"The spool segment {path} cannot be read at byte {offset}: {reason}.")
+
+
+def segment_name(number: int, *, closed: bool) -> str:
+    """The file name of segment `number` of an incarnation."""
+    return f"{number:08d}{CLOSED_SUFFIX if closed else OPEN_SUFFIX}"
+
+
+def frame_head(kind: int, payload: bytes) -> bytes:
+    """What stands before a payload in the file."""
+    checked = _CHECKED.pack(FRAME_VERSION, kind, len(payload))
+    return checked + _VERSION.pack(zlib.crc32(payload, zlib.crc32(checked)))
+
+
+class SegmentReader:
+    """The frames of one segment from `offset` (0, or one that a reader gave before).
+
+    Iterating yields (offset after the frame, frame) for the wanted kinds. `offset` moves over
+    frames of every kind; `torn` is true once bytes were met after it that are no whole frame.
+    A reader is used up by one iteration; a growing file is read again by a new one.
+    """
+
+    def __init__(self, path: Path, offset: int = 0, kinds: Collection[int] = _KINDS) -> None:
+        self.path = path
+        self.offset = offset
+        self.torn = False
+        self._kinds = kinds
+        self._decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+
+    def __iter__(self) -> Iterator[tuple[int, Frame]]:
+        with self._open() as file:
+            size = os.fstat(file.fileno()).st_size
+            if self.offset == 0 and not self._read_file_head(file):
+                return
+            file.seek(self.offset)
+            while (item := self._read_frame(file, size)) is not None:
+                kind, payload = item
+                self.offset += HEAD_BYTES + len(payload)
+                if kind in self._kinds:
+                    yield self.offset, self._decode(payload)
+
+    def _open(self) -> BinaryIO:
+        try:
+            return self.path.open("rb")
+        except FileNotFoundError:
+            # Its writer may have closed it since it was listed.
+            return self.path.with_suffix(CLOSED_SUFFIX).open("rb")
+
+    def _read_file_head(self, file: BinaryIO) -> bool:
+        head = file.read(len(FILE_HEAD))
+        if len(head) < len(FILE_HEAD):
+            self.torn = len(head) > 0
+            return False
+        if head != FILE_HEAD:
+            raise SegmentUnreadable(self.path, 0, "it does not start as a segment of this version")
+        self.offset = len(FILE_HEAD)
+        return True
+
+    def _read_frame(self, file: BinaryIO, size: int) -> tuple[int, bytes] | None:
+        head = file.read(HEAD_BYTES)
+        if len(head) < HEAD_BYTES:
+            self.torn = len(head) > 0
+            return None
+        version, kind, length, checksum = _HEAD.unpack(head)
+        # A length that lies is met here, before memory is taken for it.
+        if self.offset + HEAD_BYTES + length > size:
+            self.torn = True
+            return None
+        payload = file.read(length)
+        if zlib.crc32(payload, zlib.crc32(head[: _CHECKED.size])) != checksum:
+            self.torn = True
+            return None
+        if version != FRAME_VERSION or kind not in _KINDS:
+            raise SegmentUnreadable(
+                self.path, self.offset, f"a frame of version {version} and kind {kind}"
+            )
+        return kind, payload
+
+    def _decode(self, payload: bytes) -> Frame:
+        try:
+            return self._decoder.decode(payload)
+        except msgspec.MsgspecError as error:
+            raise SegmentUnreadable(self.path, self.offset, f"the frame before it: {error}") from (
+                error
+            )

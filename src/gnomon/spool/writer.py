@@ -1,0 +1,223 @@
+"""Writes a router's frames into the spool without ever holding the router up.
+
+`append` encodes on the caller's loop into a bounded buffer; a thread of its own writes, some
+milliseconds later. A disk that fails costs nobody a request: what waits stays in the buffer, what
+does not fit is dropped and counted, exchanges first, then pairs; metrics are added up instead, and
+barriers are kept. Files are not synced: the spool outlives processes, not a power cut.
+Its counterpart is the collector, through `segment` and `incarnation`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from gnomon.settings import SpoolSettings
+from gnomon.spool import segment
+from gnomon.spool.frames import Frame, Metrics
+from gnomon.spool.incarnation import claim
+from gnomon.spool.merge import merge_metrics
+
+# Exchanges may fill this share of the buffer; the rest is for what comparison needs.
+_EXCHANGES_SHARE = 0.75
+# How long (s) the thread waits before it tries a disk again that refused a write.
+_RETRY_S = 1.0
+# Frames in one writev: each is two buffers, and Linux takes 1,024 (IOV_MAX) in one call.
+_FRAMES_A_WRITE = 512
+_KIND_NAMES = {
+    segment.METRICS: "metrics",
+    segment.EXCHANGE: "exchange",
+    segment.PAIR: "pair",
+    segment.BARRIER: "barrier",
+}
+
+
+class SpoolWriter:
+    """The one writer of an incarnation's directory.
+
+    `append` belongs to one thread (the router's loop) and `_run` to the writer's own. Neither
+    waits for the other: each only adds to its own byte count, and the difference is what waits.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        incarnation_id: str,
+        settings: SpoolSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.directory, self._lock = claim(root, incarnation_id)
+        self.dropped: dict[str, int] = {}
+        self.disk_errors = 0
+        self._settings = settings
+        self._clock = clock
+        self._encoder = msgspec.msgpack.Encoder()
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._appended_bytes = 0
+        self._written_bytes = 0
+        self._batch: deque[tuple[int, bytes]] = deque()
+        self._number = 0
+        self._file = -1
+        self._file_bytes = 0
+        self._opened_at = 0.0
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of payload that are in the buffer."""
+        return self._appended_bytes - self._written_bytes
+
+    def append(self, frame: Frame) -> bool:
+        """Take a frame for writing; False if it was dropped (and counted). Never waits."""
+        kind = segment.KIND_OF[type(frame)]
+        payload = self._encoder.encode(frame)
+        if not self._fits(kind, len(payload)):
+            name = _KIND_NAMES[kind]
+            self.dropped[name] = self.dropped.get(name, 0) + 1
+            return False
+        self._appended_bytes += len(payload)
+        self._waiting.append((kind, payload))
+        if not self._wake.is_set():
+            self._wake.set()
+        return True
+
+    def close(self) -> None:
+        """Write what waits, close the segment and free the lock; blocks for the disk.
+
+        What a failing disk refuses once more is given up.
+        """
+        self._closing.set()
+        self._wake.set()
+        self._thread.join()
+        os.close(self._lock)
+
+    def _fits(self, kind: int, payload_bytes: int) -> bool:
+        bound = self._settings.buffer_bytes
+        after = self.waiting_bytes + payload_bytes
+        if kind == segment.EXCHANGE:
+            return after <= bound * _EXCHANGES_SHARE
+        return kind != segment.PAIR or after <= bound
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._wake.wait(self._left_s())
+            # One batch gathers what comes meanwhile.
+            self._closing.wait(self._settings.flush_interval_s)
+            self._wake.clear()
+            if not self._write_waiting():
+                self._merge_waiting_metrics()
+                self._closing.wait(_RETRY_S)
+                self._wake.set()
+        self._write_waiting()
+        with contextlib.suppress(OSError):
+            self._close_segment()
+
+    def _left_s(self) -> float | None:
+        """How long the open segment may stay open; None without one."""
+        if self._file < 0:
+            return None
+        return max(0.0, self._opened_at + self._settings.segment_age_s - self._clock())
+
+    def _is_too_old(self) -> bool:
+        left_s = self._left_s()
+        return left_s is not None and left_s <= 0
+
+    def _write_waiting(self) -> bool:
+        """Whether the disk took all that waited."""
+        # One by one, since the loop appends meanwhile: a deque's own iteration would fail.
+        for _ in range(len(self._waiting)):
+            self._batch.append(self._waiting.popleft())
+        try:
+            while self._batch:
+                self._write_some()
+            if self._is_too_old():
+                self._close_segment()
+        except OSError:
+            self.disk_errors += 1
+            return False
+        return True
+
+    def _write_some(self) -> None:
+        if self._file < 0:
+            self._open_segment()
+        frames = self._next_frames()
+        buffers = [part for item in frames for part in (segment.frame_head(*item), item[1])]
+        written = os.writev(self._file, buffers)
+        whole = written == sum(map(len, buffers))
+        for kind, payload in frames:
+            frame_bytes = segment.HEAD_BYTES + len(payload)
+            if frame_bytes > written:
+                break
+            written -= frame_bytes
+            self._file_bytes += frame_bytes
+            self._written_bytes += len(payload)
+            self._batch.popleft()
+            ended = kind == segment.BARRIER
+        if not whole:
+            # Only the torn frame goes: a reader may have taken the whole ones already.
+            os.ftruncate(self._file, self._file_bytes)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if ended or self._file_bytes >= self._settings.segment_bytes:
+            self._close_segment()
+
+    def _next_frames(self) -> list[tuple[int, bytes]]:
+        """The next frames for one write: to a barrier, or to where the segment is full."""
+        frames: list[tuple[int, bytes]] = []
+        room = self._settings.segment_bytes - self._file_bytes
+        for kind, payload in islice(self._batch, _FRAMES_A_WRITE):
+            frames.append((kind, payload))
+            room -= segment.HEAD_BYTES + len(payload)
+            if kind == segment.BARRIER or room <= 0:
+                break
+        return frames
+
+    def _open_segment(self) -> None:
+        # Truncated, since an attempt that failed half-way may have left the file.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        name = segment.segment_name(self._number + 1, closed=False)
+        file = os.open(self.directory / name, flags, 0o600)
+        try:
+            if os.write(file, segment.FILE_HEAD) < len(segment.FILE_HEAD):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.close(file)
+            raise
+        self._number += 1
+        self._file = file
+        self._file_bytes = len(segment.FILE_HEAD)
+        self._opened_at = self._clock()
+
+    def _close_segment(self) -> None:
+        if self._file < 0:
+            return
+        file, self._file = self._file, -1
+        os.close(file)
+        names = (segment.segment_name(self._number, closed=closed) for closed in (False, True))
+        opened, closed = (self.directory / name for name in names)
+        opened.rename(closed)
+
+    def _merge_waiting_metrics(self) -> None:
+        """Add up the metrics that a failing disk left waiting, in front of all else.
+
+        A count may move before a barrier that way, never behind one.
+        """
+        decoder = msgspec.msgpack.Decoder(Metrics)
+        metrics = [payload for kind, payload in self._batch if kind == segment.METRICS]
+        if len(metrics) < 2:
+            return
+        merged = msgspec.msgpack.encode(merge_metrics(map(decoder.decode, metrics)))
+        others = [item for item in self._batch if item[0] != segment.METRICS]
+        self._written_bytes += sum(map(len, metrics)) - len(merged)
+        self._batch = deque([(segment.METRICS, merged), *others])

@@ -1,0 +1,153 @@
+import struct
+import zlib
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gnomon.spool import segment
+from gnomon.spool.frames import Answer, Barrier, Exchange, MetricDelta, Metrics, Pair
+from gnomon.spool.segment import FILE_HEAD, SegmentReader, SegmentUnreadable, frame_head
+from gnomon.testing import frames as build
+
+names = st.text(max_size=8)
+times = st.floats(0, 2**32)
+bodies = st.binary(max_size=50)
+answers = st.builds(
+    Answer,
+    instance_id=names,
+    failure=names,
+    status=st.integers(0, 599),
+    latency_us=st.integers(0, 2**40),
+    content_type=st.none() | names,
+    body=bodies,
+    body_bytes=st.integers(0, 2**40),
+    sha256=st.none() | bodies,
+)
+counts = st.dictionaries(st.integers(0, 3000), st.integers(0, 2**40), max_size=3)
+deltas = st.builds(
+    MetricDelta,
+    *[names] * 4,
+    minute=st.integers(0, 2**31),
+    counts=st.dictionaries(names, times, max_size=3),
+    histograms=st.dictionaries(names, counts, max_size=2),
+)
+frames = st.one_of(
+    st.builds(Metrics, st.lists(deltas, max_size=3)),
+    st.builds(
+        Exchange,
+        *[names] * 4,
+        inference_id=st.none() | names,
+        at_s=times,
+        status=st.integers(0, 599),
+        request_content_type=st.none() | names,
+        request_body=st.none() | bodies,
+        response_content_type=st.none() | names,
+        response_body=st.none() | bodies,
+    ),
+    st.builds(Pair, *[names] * 5, at_s=times, production=answers, shadow=answers),
+    st.builds(Barrier, names, times),
+)
+
+
+def _encode(frame):
+    payload = msgspec.msgpack.encode(frame)
+    return frame_head(segment.KIND_OF[type(frame)], payload) + payload
+
+
+def _write(path, *written):
+    path.write_bytes(FILE_HEAD + b"".join(map(_encode, written)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("spool") / "00000001.open"
+
+
+@settings(deadline=None)
+@given(st.lists(frames, max_size=6))
+def test_frames_come_back_as_they_were_written(path, written):
+    reader = SegmentReader(_write(path, *written))
+    assert [frame for _, frame in reader] == written
+    assert reader.offset == path.stat().st_size
+    assert not reader.torn
+
+
+@settings(deadline=None)
+@given(st.lists(frames, min_size=1, max_size=6), st.data())
+def test_reading_goes_on_from_any_offset_that_a_reader_gave(path, written, data):
+    _write(path, *written)
+    offsets = [offset for offset, _ in SegmentReader(path)]
+    index = data.draw(st.integers(0, len(written) - 1))
+    assert [frame for _, frame in SegmentReader(path, offsets[index])] == written[index + 1 :]
+
+
+def test_a_file_cut_at_any_byte_gives_the_whole_frames_before_the_cut(path):
+    written = [build.metrics(), build.exchange(), build.pair(), build.barrier()]
+    whole = _write(path, *written).read_bytes()
+    ends = [offset for offset, _ in SegmentReader(path)]
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        reader = SegmentReader(path)
+        read = [frame for _, frame in reader]
+        assert read == written[: sum(end <= cut for end in ends)]
+        assert reader.torn == (cut not in {0, len(FILE_HEAD), *ends})
+        assert reader.offset == max([0, *(end for end in (len(FILE_HEAD), *ends) if end <= cut)])
+
+
+def test_a_byte_that_changed_anywhere_in_the_last_frame_tears_it(path):
+    first, last = build.metrics(), build.pair()
+    whole = _write(path, first, last).read_bytes()
+    for position in range(len(whole) - len(_encode(last)), len(whole)):
+        changed = bytearray(whole)
+        changed[position] ^= 0x10
+        path.write_bytes(changed)
+        reader = SegmentReader(path)
+        assert [frame for _, frame in reader] == [first]
+        assert reader.torn
+
+
+def test_zeros_behind_the_last_frame_are_a_torn_tail(path):
+    whole = _write(path, build.metrics()).read_bytes()
+    path.write_bytes(whole + bytes(100))
+    reader = SegmentReader(path)
+    assert len(list(reader)) == 1
+    assert reader.torn
+
+
+def test_only_the_wanted_kinds_are_given_and_the_offset_covers_all(path):
+    _write(path, build.exchange(), build.pair(), build.exchange())
+    reader = SegmentReader(path, kinds={segment.PAIR})
+    assert [frame for _, frame in reader] == [build.pair()]
+    assert reader.offset == path.stat().st_size
+
+
+def test_a_segment_renamed_since_it_was_listed_is_found(path):
+    _write(path, build.pair())
+    path.rename(path.with_suffix(".seg"))
+    assert [frame for _, frame in SegmentReader(path)] == [build.pair()]
+
+
+def test_a_file_that_is_no_segment_is_an_error(path):
+    path.write_bytes(b"something else entirely")
+    with pytest.raises(SegmentUnreadable, match="at byte 0"):
+        list(SegmentReader(path))
+
+
+@pytest.mark.parametrize(("version", "kind"), [(2, 1), (1, 9)])
+def test_a_whole_frame_of_an_unknown_format_is_an_error(path, version, kind):
+    payload = b"later"
+    checked = struct.pack("<BBI", version, kind, len(payload))
+    checksum = struct.pack("<I", zlib.crc32(checked + payload))
+    path.write_bytes(FILE_HEAD + checked + checksum + payload)
+    with pytest.raises(SegmentUnreadable, match=f"version {version} and kind {kind}"):
+        list(SegmentReader(path))
+
+
+def test_a_whole_frame_whose_payload_is_something_else_is_an_error(path):
+    payload = msgspec.msgpack.encode(["metrics", 5])
+    path.write_bytes(FILE_HEAD + frame_head(segment.METRICS, payload) + payload)
+    with pytest.raises(SegmentUnreadable):
+        list(SegmentReader(path))

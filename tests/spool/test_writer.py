@@ -1,0 +1,222 @@
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from gnomon.settings import SpoolSettings
+from gnomon.spool import segment
+from gnomon.spool.frames import Metrics
+from gnomon.spool.incarnation import incarnations, is_alive, segments
+from gnomon.spool.segment import SegmentReader
+from gnomon.spool.writer import SpoolWriter
+from gnomon.testing import frames as build
+
+FAST = SpoolSettings(flush_interval_s=0.001)
+# Nothing is written before the writer is closed.
+HELD = SpoolSettings(flush_interval_s=60.0)
+
+
+def _until(condition, within_s=10.0):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.002)
+
+
+def _read(directory):
+    return [frame for found in segments(directory) for _, frame in SegmentReader(found.path)]
+
+
+def test_what_was_appended_is_in_a_closed_segment_after_close(tmp_path):
+    writer = SpoolWriter(tmp_path / "spool", "i1", HELD)
+    written = [build.metrics(), build.exchange(), build.pair()]
+    assert all(writer.append(frame) for frame in written)
+    writer.close()
+    assert [path.name for path in writer.directory.glob("0*")] == ["00000001.seg"]
+    assert _read(writer.directory) == written
+    assert writer.dropped == {}
+
+
+def test_frames_can_be_read_from_the_open_segment(tmp_path):
+    writer = SpoolWriter(tmp_path, "i1", FAST)
+    writer.append(build.pair())
+    _until(lambda: _read(writer.directory) == [build.pair()])
+    assert [found.closed for found in segments(writer.directory)] == [False]
+    writer.close()
+
+
+def test_more_frames_than_one_write_takes_keep_their_order(tmp_path):
+    writer = SpoolWriter(tmp_path, "i1", HELD)
+    written = [build.pair(f"event-{number}") for number in range(1500)]
+    for frame in written:
+        writer.append(frame)
+    writer.close()
+    assert _read(writer.directory) == written
+
+
+def test_a_barrier_closes_its_segment(tmp_path):
+    writer = SpoolWriter(tmp_path, "i1", HELD)
+    for frame in (build.pair(), build.barrier("b1"), build.barrier("b2"), build.metrics()):
+        writer.append(frame)
+    writer.close()
+    by_segment = [
+        [frame for _, frame in SegmentReader(found.path)] for found in segments(writer.directory)
+    ]
+    assert by_segment == [
+        [build.pair(), build.barrier("b1")],
+        [build.barrier("b2")],
+        [build.metrics()],
+    ]
+
+
+def test_a_segment_closes_at_its_size(tmp_path):
+    settings = SpoolSettings(flush_interval_s=60.0, segment_bytes=2000)
+    writer = SpoolWriter(tmp_path, "i1", settings)
+    for number in range(30):
+        writer.append(build.pair(f"event-{number}"))
+    writer.close()
+    sizes = [found.path.stat().st_size for found in segments(writer.directory)]
+    assert len(sizes) > 1
+    assert all(2000 <= size < 2300 for size in sizes[:-1])
+    assert len(_read(writer.directory)) == 30
+
+
+def test_a_segment_closes_at_its_age_without_further_frames(tmp_path):
+    settings = SpoolSettings(flush_interval_s=0.001, segment_age_s=0.02)
+    writer = SpoolWriter(tmp_path, "i1", settings)
+    writer.append(build.pair())
+    _until(lambda: [found.closed for found in segments(writer.directory)] == [True])
+    writer.close()
+
+
+def test_a_full_buffer_drops_exchanges_first_then_pairs_never_metrics_or_barriers(tmp_path):
+    settings = SpoolSettings(flush_interval_s=60.0, buffer_bytes=4000)
+    writer = SpoolWriter(tmp_path, "i1", settings)
+    exchanges = [writer.append(build.exchange(f"e{number}")) for number in range(40)]
+    assert writer.waiting_bytes <= 3000
+    pairs = [writer.append(build.pair(f"e{number}")) for number in range(40)]
+    assert writer.waiting_bytes <= 4000
+    assert not any(exchanges[exchanges.index(False) :])
+    assert not any(pairs[pairs.index(False) :])
+    assert pairs[0]
+    assert all(writer.append(build.metrics()) for _ in range(40))
+    assert writer.append(build.barrier())
+    assert writer.dropped == {"exchange": exchanges.count(False), "pair": pairs.count(False)}
+    writer.close()
+    kept = exchanges.count(True) + pairs.count(True) + 41
+    assert len(_read(writer.directory)) == kept
+    assert writer.waiting_bytes == 0
+
+
+def test_room_that_writing_made_is_used_again(tmp_path):
+    settings = SpoolSettings(flush_interval_s=0.001, buffer_bytes=4000)
+    writer = SpoolWriter(tmp_path, "i1", settings)
+    for number in range(200):
+        _until(lambda: writer.waiting_bytes < 1000)
+        assert writer.append(build.exchange(f"e{number}"))
+    writer.close()
+    assert len(_read(writer.directory)) == 200
+
+
+@pytest.mark.slow
+def test_a_disk_that_fails_for_a_while_loses_nothing_below_the_bound(tmp_path):
+    writer = SpoolWriter(tmp_path, "i1", FAST)
+    away = tmp_path / "away"
+    writer.directory.rename(away)
+    written = [build.metrics(2), build.pair(), build.metrics(3), build.barrier()]
+    for frame in written:
+        assert writer.append(frame)
+    _until(lambda: writer.disk_errors > 1)
+    away.rename(writer.directory)
+    _until(lambda: writer.waiting_bytes == 0)
+    writer.close()
+    read = _read(writer.directory)
+    counted = [
+        delta.counts["invocations"]
+        for frame in read
+        if isinstance(frame, Metrics)
+        for delta in frame.deltas
+    ]
+    assert counted == [5]
+    assert [frame for frame in read if not isinstance(frame, Metrics)] == written[1::2]
+    assert read[-1] == build.barrier()
+
+
+def test_a_disk_that_still_fails_at_close_does_not_stop_the_close(tmp_path):
+    writer = SpoolWriter(tmp_path, "i1", HELD)
+    writer.append(build.pair())
+    writer.directory.rename(tmp_path / "away")
+    writer.close()
+    assert writer.disk_errors > 0
+
+
+@pytest.mark.slow
+def test_a_write_that_the_disk_takes_in_part_is_finished_later(tmp_path):
+    # A limit of the file's size makes the kernel write short, then refuse, as a full disk does.
+    script = textwrap.dedent("""
+        import resource, sys, time
+        from pathlib import Path
+        from gnomon.settings import SpoolSettings
+        from gnomon.spool.writer import SpoolWriter
+        from gnomon.testing import frames as build
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        writer = SpoolWriter(Path(sys.argv[1]), "i1", SpoolSettings(flush_interval_s=0.05))
+        for number in range(20):
+            assert writer.append(build.pair(f"event-{number}"))
+        deadline = time.monotonic() + 10
+        while not writer.disk_errors and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert writer.disk_errors
+        size = (writer.directory / "00000001.open").stat().st_size
+        assert 500 < size <= 1000, size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        writer.close()
+    """)
+    subprocess.run([sys.executable, "-c", script, tmp_path], check=True, timeout=60)
+    assert _read(tmp_path / "i1") == [build.pair(f"event-{number}") for number in range(20)]
+
+
+def test_the_lock_tells_whether_the_writer_lives(tmp_path):
+    writer = SpoolWriter(tmp_path, "i1", HELD)
+    assert is_alive(writer.directory)
+    writer.close()
+    assert not is_alive(writer.directory)
+
+
+def test_an_incarnation_never_writes_into_the_directory_of_another(tmp_path):
+    first = SpoolWriter(tmp_path, "i1", HELD)
+    with pytest.raises(OSError, match="not empty"):
+        SpoolWriter(tmp_path, "i1", HELD)
+    first.close()
+
+
+def test_a_directory_that_is_not_claimed_yet_is_passed_over(tmp_path):
+    (tmp_path / ".i2").mkdir()
+    writer = SpoolWriter(tmp_path, "i1", HELD)
+    assert incarnations(tmp_path) == [writer.directory]
+    writer.close()
+
+
+def test_a_segment_with_a_later_one_beside_it_counts_as_closed(tmp_path):
+    for number in (1, 2):
+        (tmp_path / segment.segment_name(number, closed=False)).touch()
+    assert [(found.number, found.closed) for found in segments(tmp_path)] == [
+        (1, True),
+        (2, False),
+    ]
+
+
+def test_the_writer_loads_no_third_party_library_but_msgspec():
+    script = (
+        "import sys, gnomon.spool.writer\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(*(loaded - set(sys.stdlib_module_names) - {'gnomon', 'msgspec'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+    )
+    extra = set(done.stdout.split())
+    assert not extra & {"numpy", "sqlalchemy", "fastapi", "botocore", "obstore", "structlog"}
