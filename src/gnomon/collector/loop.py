@@ -1,0 +1,154 @@
+"""Turns what routers spool into rows and captured objects, until it is stopped.
+
+Its counterpart is `gnomon.spool.writer`. Whatever is interrupted is done again from what is
+committed: rows carry the offset that they were read up to, objects have keys that repeat, and a
+segment's file goes only when `objects_done` is committed. Barriers are committed with it, so that
+whoever sees one finds all records written that stand before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from gnomon.collector.apply import apply_rows
+from gnomon.collector.capture import Captures
+from gnomon.collector.objects import write_objects
+from gnomon.objects.store import ObjectStore
+from gnomon.spool.incarnation import SegmentFile, incarnations, is_alive, segments
+from gnomon.store.database import Database
+from gnomon.store.telemetry import ingest, queries
+
+# How often (s) the spool is looked at: half of what a user waits for a figure to move.
+_POLL_S = 0.2
+# How long (s) an incarnation rests after its first failure, doubled at each further one.
+_FIRST_REST_S = 0.5
+_LONGEST_REST_S = 30.0
+
+
+@dataclass
+class _Resting:
+    failures: int
+    until: float
+
+
+class Collector:
+    """The one reader of a spool and the one writer of the telemetry database.
+
+    Owned by the collector's process, which holds a lock that keeps a second one away.
+    """
+
+    def __init__(
+        self,
+        spool_root: Path,
+        database: Database,
+        objects: ObjectStore,
+        captures: Captures,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._root = spool_root
+        self._database = database
+        self._objects = objects
+        self._captures = captures
+        self._clock = clock
+        self._monotonic = monotonic
+        self._log = structlog.get_logger(__name__)
+        self._resting: dict[str, _Resting] = {}
+        # How far open segments were read: past what is committed, where no rows were found.
+        self._read: dict[tuple[str, int], int] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Collect until `stop` is set. No error of one incarnation ends it."""
+        while not stop.is_set():
+            due = self._monotonic() + _POLL_S
+            await self._collect_due()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), max(0.0, due - self._monotonic()))
+
+    async def drain(self) -> None:
+        """Collect all that there is now; open segments of living routers stay open."""
+        for directory in incarnations(self._root):
+            await self._try(directory)
+
+    async def _collect_due(self) -> None:
+        for directory in incarnations(self._root):
+            resting = self._resting.get(directory.name)
+            if resting is None or resting.until <= self._monotonic():
+                await self._try(directory)
+
+    async def _try(self, directory: Path) -> None:
+        name = directory.name
+        try:
+            await self._collect(directory)
+        except Exception:  # noqa: BLE001 - the loop's end; the log has all of it
+            failures = self._resting[name].failures + 1 if name in self._resting else 1
+            rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** (failures - 1))
+            self._resting[name] = _Resting(failures, self._monotonic() + rest_s)
+            self._log.exception("collecting_failed", incarnation_id=name, retry_in_s=rest_s)
+        else:
+            self._resting.pop(name, None)
+
+    async def _collect(self, directory: Path) -> None:
+        # Asked before the listing: what a dead writer left cannot grow behind it.
+        alive = is_alive(directory)
+        found = segments(directory)
+        async with self._database.reading() as connection:
+            positions = await queries.positions(connection, directory.name)
+        pending = []
+        for segment in found:
+            position = positions.get(segment.number, queries.Position())
+            if position.objects_done:
+                segment.path.unlink(missing_ok=True)
+            else:
+                pending.append(segment)
+                await self._apply(directory.name, segment, position.offset)
+        for segment in pending:
+            if segment.closed or not alive:
+                await self._close(directory.name, segment, first=found[0].number)
+        if not alive:
+            await self._finish(directory)
+
+    async def _apply(self, incarnation_id: str, segment: SegmentFile, committed: int) -> None:
+        key = (incarnation_id, segment.number)
+        offset = max(committed, self._read.get(key, 0))
+        reader = await apply_rows(
+            self._database, incarnation_id, segment.number, segment.path, offset
+        )
+        self._read[key] = reader.offset
+
+    async def _close(self, incarnation_id: str, segment: SegmentFile, first: int) -> None:
+        reader, barriers = await write_objects(
+            self._objects, self._captures, incarnation_id, segment.number, segment.path
+        )
+        if reader.torn:
+            self._log.warning(
+                "segment_torn",
+                incarnation_id=incarnation_id,
+                segment=segment.number,
+                offset=reader.offset,
+            )
+        async with self._database.writing() as connection:
+            for barrier in barriers:
+                await ingest.add_barrier(
+                    connection, barrier.barrier_id, incarnation_id, barrier.at_s
+                )
+            await ingest.set_position(
+                connection, incarnation_id, segment.number, reader.offset, objects_done=True
+            )
+            await ingest.forget_positions_before(connection, incarnation_id, first)
+        segment.path.unlink(missing_ok=True)
+        self._read.pop((incarnation_id, segment.number), None)
+
+    async def _finish(self, directory: Path) -> None:
+        async with self._database.writing() as connection:
+            await ingest.finish_incarnation(connection, directory.name, self._clock())
+        await asyncio.to_thread(shutil.rmtree, directory)

@@ -1,0 +1,83 @@
+"""Queries on instances, captures and events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gnomon.model.records import EventRecord, InstanceRecord
+from gnomon.model.spec import CaptureDefinition
+from gnomon.store.state import tables
+from gnomon.store.state.rows import from_row, to_row
+
+_instances = tables.instances
+
+
+async def add_instance(connection: AsyncConnection, record: InstanceRecord) -> None:
+    await connection.execute(insert(_instances).values(to_row(record)))
+
+
+async def put_instance(connection: AsyncConnection, record: InstanceRecord) -> None:
+    row = to_row(record)
+    await connection.execute(update(_instances).where(_instances.c.id == row["id"]).values(row))
+
+
+async def get_instance(connection: AsyncConnection, id_: str) -> InstanceRecord | None:
+    rows = await connection.execute(select(_instances).where(_instances.c.id == id_))
+    row = rows.mappings().first()
+    return from_row(InstanceRecord, row) if row is not None else None
+
+
+async def instances_of(
+    connection: AsyncConnection,
+    endpoint_id: str | None = None,
+    statuses: Sequence[str] | None = None,
+    ended_since_s: float | None = None,
+) -> list[InstanceRecord]:
+    """Instances, oldest first: of one endpoint or all, in these statuses or any.
+
+    `ended_since_s` adds those that ended at or after that time.
+    """
+    query = select(_instances).order_by(_instances.c.id)
+    if endpoint_id is not None:
+        query = query.where(_instances.c.endpoint_id == endpoint_id)
+    if statuses is not None:
+        wanted: Any = _instances.c.status.in_(statuses)
+        if ended_since_s is not None:
+            wanted = wanted | (_instances.c.ended_at_s >= ended_since_s)
+        query = query.where(wanted)
+    rows = await connection.execute(query)
+    return [from_row(InstanceRecord, row) for row in rows.mappings()]
+
+
+async def add_capture(connection: AsyncConnection, id_: str, definition: CaptureDefinition) -> None:
+    await connection.execute(
+        insert(tables.captures).values(id=id_, definition=msgspec.json.encode(definition).decode())
+    )
+
+
+async def get_capture(connection: AsyncConnection, id_: str) -> CaptureDefinition | None:
+    rows = await connection.execute(
+        select(tables.captures.c.definition).where(tables.captures.c.id == id_)
+    )
+    text = rows.scalar()
+    return None if text is None else msgspec.json.decode(text, type=CaptureDefinition)
+
+
+async def add_event(connection: AsyncConnection, event: EventRecord) -> None:
+    await connection.execute(insert(tables.events).values(to_row(event)))
+
+
+async def events_of(
+    connection: AsyncConnection, object_id: str | None = None, limit: int = 1000
+) -> list[EventRecord]:
+    """The latest transitions, newest first."""
+    query = select(tables.events).order_by(tables.events.c.id.desc()).limit(limit)
+    if object_id is not None:
+        query = query.where(tables.events.c.object_id == object_id)
+    rows = await connection.execute(query)
+    return [from_row(EventRecord, row) for row in rows.mappings()]

@@ -1,0 +1,141 @@
+"""Tables of the state database: what is desired, and what runs. Control writes it, alone.
+
+Structured members are JSON text of the msgspec types in `gnomon.model`; times are epoch seconds.
+Names are unique without regard to case (`name_key`) and kept as given (`name`).
+"""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+
+def _named(name: str, *columns: Column[object]) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("id", String(26), primary_key=True),
+        Column("name", String(256), nullable=False),
+        Column("name_key", String(256), nullable=False, unique=True),
+        Column("arn", String(512), nullable=False),
+        Column("created_at_s", Float, nullable=False),
+        Column("tags", Text, nullable=False),
+        *columns,
+    )
+
+
+models = _named("models", Column("request", Text, nullable=False))
+
+endpoint_configs = _named(
+    "endpoint_configs",
+    Column("request", Text, nullable=False),
+    # Empty for a user's own; else the experiment that made it and removes it.
+    Column("experiment_id", String(26), nullable=False),
+)
+
+endpoints = _named(
+    "endpoints",
+    Column("modified_at_s", Float, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("failure_reason", Text, nullable=False),
+    # EndpointSpec: what is wanted, and what served last (null until it first did).
+    Column("desired", Text, nullable=False),
+    Column("serving", Text),
+    # When the change under way began: failures before it are not its own.
+    Column("changing_since_s", Float, nullable=False),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("endpoint_id", String(26), nullable=False),
+    Column("endpoint_name", String(256), nullable=False),
+    Column("variant_id", String(26), nullable=False),
+    Column("variant_name", String(256), nullable=False),
+    Column("fingerprint", String(32), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at_s", Float, nullable=False),
+    Column("ended_at_s", Float),
+    # VariantSpec that it was started for.
+    Column("spec", Text, nullable=False),
+    # snapshot.Instance, once its address is known.
+    Column("address", Text),
+    # The snapshot version from which on no router is told of it; null while it may take traffic.
+    Column("left_version", Integer),
+    Index("instances_by_endpoint", "endpoint_id", "status"),
+)
+
+experiments = _named(
+    "experiments",
+    Column("modified_at_s", Float, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("status_reason", Text, nullable=False),
+    Column("endpoint_name", String(256), nullable=False),
+    Column("endpoint_id", String(26), nullable=False),
+    # ExperimentPlan (gnomon.model.experiment).
+    Column("plan", Text, nullable=False),
+    Column("completed_at_s", Float),
+)
+
+captures = Table(
+    "captures",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    # CaptureDefinition
+    Column("definition", Text, nullable=False),
+)
+
+# What routers are told: one row an endpoint; a null entry is a tombstone.
+routes = Table(
+    "routes",
+    metadata,
+    Column("endpoint_id", String(26), primary_key=True),
+    Column("version", Integer, nullable=False, index=True),
+    Column("entry", LargeBinary),
+)
+
+# One row: the global version that never goes back.
+route_version = Table(
+    "route_version",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+incarnations = Table(
+    "incarnations",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("slot", Integer, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("start_time", Float, nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("first_seen_s", Float, nullable=False),
+    Column("dead_since_s", Float),
+    Column("gone", Boolean, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("at_s", Float, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("object_id", String(26), nullable=False, index=True),
+    Column("name", String(256), nullable=False),
+    Column("before", String(16), nullable=False),
+    Column("after", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+)

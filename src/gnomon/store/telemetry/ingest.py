@@ -1,0 +1,132 @@
+"""Writes to the telemetry database: each function is part of the caller's transaction.
+
+That a batch of rows and the position that it was read up to are committed together is what makes
+each row count once, and is the caller's to keep (the collector).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Insert, Table, and_, delete, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gnomon.stats.histogram import Histogram
+from gnomon.store.telemetry.tables import (
+    barriers,
+    finished_incarnations,
+    metric_counts,
+    metric_histograms,
+    pairs,
+    spool_positions,
+)
+
+Row = Mapping[str, Any]
+
+_counts_decoder = msgspec.msgpack.Decoder(dict[int, int])
+
+
+async def add_metric_counts(connection: AsyncConnection, rows: Sequence[Row]) -> None:
+    """Add `value` to what was counted; the rows' keys are distinct."""
+    if rows:
+        insert = sqlite.insert(metric_counts)
+        total = metric_counts.c.value + insert.excluded.value
+        await connection.execute(_upsert(insert, metric_counts, {"value": total}), list(rows))
+
+
+async def add_metric_histograms(connection: AsyncConnection, rows: Sequence[Row]) -> None:
+    """Merge `counts` (bucket to count) into what is there; the rows' keys are distinct."""
+    merged = []
+    key = metric_histograms.primary_key.columns
+    for row in rows:
+        stored = await connection.scalar(
+            select(metric_histograms.c.counts).where(
+                and_(*(column == row[column.name] for column in key))
+            )
+        )
+        whole = Histogram(row["counts"])
+        if stored is not None:
+            whole.merge(decode_counts(stored))
+        merged.append({**row, "counts": msgspec.msgpack.encode(whole.counts)})
+    if merged:
+        insert = sqlite.insert(metric_histograms)
+        await connection.execute(
+            _upsert(insert, metric_histograms, {"counts": insert.excluded.counts}), merged
+        )
+
+
+async def add_pairs(connection: AsyncConnection, rows: Sequence[Row]) -> None:
+    """Add pairs; one whose experiment and event are there already changes nothing."""
+    if rows:
+        await connection.execute(sqlite.insert(pairs).on_conflict_do_nothing(), list(rows))
+
+
+async def add_barrier(
+    connection: AsyncConnection, barrier_id: str, incarnation_id: str, at_s: float
+) -> None:
+    """Note that an incarnation reached a barrier. May be repeated."""
+    row = {"barrier_id": barrier_id, "incarnation_id": incarnation_id, "at_s": at_s}
+    await connection.execute(sqlite.insert(barriers).on_conflict_do_nothing(), row)
+
+
+async def set_position(
+    connection: AsyncConnection,
+    incarnation_id: str,
+    segment: int,
+    offset: int,
+    *,
+    objects_done: bool,
+) -> None:
+    """Note how far a segment has been read, and whether its objects are written."""
+    insert = sqlite.insert(spool_positions)
+    changed = {
+        "offset": insert.excluded.offset,
+        "objects_done": insert.excluded.objects_done,
+    }
+    await connection.execute(
+        _upsert(insert, spool_positions, changed),
+        {
+            "incarnation_id": incarnation_id,
+            "segment": segment,
+            "offset": offset,
+            "objects_done": objects_done,
+        },
+    )
+
+
+async def forget_positions_before(
+    connection: AsyncConnection, incarnation_id: str, segment: int
+) -> None:
+    """Drop the positions of done segments before `segment`, whose files are gone."""
+    await connection.execute(
+        delete(spool_positions).where(
+            spool_positions.c.incarnation_id == incarnation_id,
+            spool_positions.c.segment < segment,
+            spool_positions.c.objects_done,
+        )
+    )
+
+
+async def finish_incarnation(connection: AsyncConnection, incarnation_id: str, at_s: float) -> None:
+    """Note that a dead incarnation is read to its end. May be repeated."""
+    await connection.execute(
+        sqlite.insert(finished_incarnations).on_conflict_do_nothing(),
+        {"incarnation_id": incarnation_id, "at_s": at_s},
+    )
+    await connection.execute(
+        delete(spool_positions).where(spool_positions.c.incarnation_id == incarnation_id)
+    )
+
+
+def decode_counts(stored: bytes) -> dict[int, int]:
+    """Bucket to count, from a row's `counts`."""
+    return _counts_decoder.decode(stored)
+
+
+def _upsert(insert: sqlite.Insert, table: Table, changed: Mapping[str, Any]) -> Insert:
+    return insert.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns), set_=dict(changed)
+    )

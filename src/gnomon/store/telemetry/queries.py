@@ -1,0 +1,158 @@
+"""Reads of the telemetry database, for the API, the reports and the end of experiments.
+
+What the figures mean together (rates, intervals, verdicts) is left to `gnomon.stats`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, Table, case, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gnomon.stats.histogram import Histogram
+from gnomon.store.telemetry.ingest import decode_counts
+from gnomon.store.telemetry.tables import (
+    barriers,
+    finished_incarnations,
+    metric_counts,
+    metric_histograms,
+    pairs,
+    spool_positions,
+)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which rows: of one experiment or one endpoint; from one minute up to, not with, another."""
+
+    experiment_id: str | None = None
+    endpoint_id: str | None = None
+    from_minute: int | None = None
+    to_minute: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.experiment_id is None) == (self.endpoint_id is None):
+            raise ValueError("a scope is one experiment or one endpoint")
+
+
+@dataclass(frozen=True)
+class InstanceMetrics:
+    """All that was counted for one variant on one instance (empty where there was none)."""
+
+    variant_id: str
+    instance_id: str
+    counts: dict[str, float] = field(default_factory=dict)
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PairSummary:
+    """How an experiment's pairs compare.
+
+    `shadow_errors` maps a failure (deadline, refused, …), or `4xx` or `5xx` for an answer with
+    such a status, to the number of pairs whose shadow had it.
+    """
+
+    pairs: int
+    same: int
+    different: int
+    unknown: int
+    shadow_errors: dict[str, int]
+
+
+async def metrics(connection: AsyncConnection, scope: Scope) -> list[InstanceMetrics]:
+    """Sums and merged histograms of a scope, by variant and instance."""
+    found: dict[tuple[str, str], InstanceMetrics] = {}
+
+    def of(variant_id: str, instance_id: str) -> InstanceMetrics:
+        return found.setdefault((variant_id, instance_id), InstanceMetrics(variant_id, instance_id))
+
+    counts = metric_counts.c
+    summed = await connection.execute(
+        select(counts.variant_id, counts.instance_id, counts.name, func.sum(counts.value))
+        .where(*_within(metric_counts, scope))
+        .group_by(counts.variant_id, counts.instance_id, counts.name)
+    )
+    for variant_id, instance_id, name, value in summed:
+        of(variant_id, instance_id).counts[name] = value
+    stored = metric_histograms.c
+    rows = await connection.execute(
+        select(stored.variant_id, stored.instance_id, stored.name, stored.counts).where(
+            *_within(metric_histograms, scope)
+        )
+    )
+    for variant_id, instance_id, name, blob in rows:
+        histograms = of(variant_id, instance_id).histograms
+        histograms.setdefault(name, Histogram()).merge(decode_counts(blob))
+    return [found[key] for key in sorted(found)]
+
+
+async def pair_summary(connection: AsyncConnection, experiment_id: str) -> PairSummary:
+    """How the pairs of an experiment compare."""
+    mine = pairs.c.experiment_id == experiment_id
+    totals = select(
+        func.count(pairs.c.event_id),
+        func.count().filter(pairs.c.same.is_(True)),
+        func.count().filter(pairs.c.same.is_(False)),
+    ).where(mine)
+    total, same, different = (await connection.execute(totals)).one()
+    error = case(
+        (pairs.c.shadow_failure != "", pairs.c.shadow_failure),
+        (pairs.c.shadow_status >= 500, "5xx"),
+        (pairs.c.shadow_status >= 400, "4xx"),
+        else_="",
+    )
+    grouped = select(error, func.count()).where(mine).group_by(error)
+    errors = {name: count for name, count in await connection.execute(grouped) if name}
+    return PairSummary(total, same, different, total - same - different, errors)
+
+
+async def reached_barrier(connection: AsyncConnection, barrier_id: str) -> frozenset[str]:
+    """The incarnations that wrote the barrier. A finished one has reached it without writing it."""
+    return frozenset(
+        await connection.scalars(
+            select(barriers.c.incarnation_id).where(barriers.c.barrier_id == barrier_id)
+        )
+    )
+
+
+async def finished(connection: AsyncConnection, incarnation_ids: Collection[str]) -> frozenset[str]:
+    """Which of these incarnations are dead and read to their end."""
+    column = finished_incarnations.c.incarnation_id
+    return frozenset(
+        await connection.scalars(select(column).where(column.in_(list(incarnation_ids))))
+    )
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a segment of the spool has been read."""
+
+    offset: int = 0
+    objects_done: bool = False
+
+
+async def positions(connection: AsyncConnection, incarnation_id: str) -> dict[int, Position]:
+    """Segment number to how far it has been read, for one incarnation."""
+    table = spool_positions.c
+    rows = await connection.execute(
+        select(table.segment, table.offset, table.objects_done).where(
+            table.incarnation_id == incarnation_id
+        )
+    )
+    return {segment: Position(offset, done) for segment, offset, done in rows}
+
+
+def _within(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if scope.experiment_id is not None:
+        conditions.append(table.c.experiment_id == scope.experiment_id)
+    if scope.endpoint_id is not None:
+        conditions.append(table.c.endpoint_id == scope.endpoint_id)
+    if scope.from_minute is not None:
+        conditions.append(table.c.minute >= scope.from_minute)
+    if scope.to_minute is not None:
+        conditions.append(table.c.minute < scope.to_minute)
+    return conditions

@@ -1,0 +1,443 @@
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import structlog
+from sqlalchemy import select
+
+from gnomon.collector import apply
+from gnomon.collector.loop import Collector
+from gnomon.model.spec import CaptureDefinition
+from gnomon.objects.directory import DirectoryObjects
+from gnomon.settings import SpoolSettings
+from gnomon.spool.incarnation import segments
+from gnomon.spool.segment import FILE_HEAD
+from gnomon.spool.writer import SpoolWriter
+from gnomon.store.database import Database, sqlite_url
+from gnomon.store.migrate import migrate
+from gnomon.store.telemetry import queries, tables
+from gnomon.testing import frames as build
+
+DEFINITION = CaptureDefinition("s3://bucket/captured/", ("text/csv",))
+HELD = SpoolSettings(flush_interval_s=60.0)
+FAST = SpoolSettings(flush_interval_s=0.001)
+ALL_KINDS = [build.metrics(2), build.exchange(), build.pair(), build.barrier()]
+
+
+class Crash(BaseException):
+    """As SIGKILL: nothing in the collector sees it and goes on."""
+
+
+class CrashingDatabase(Database):
+    """Calls `step` before and after each write, and right before its commit."""
+
+    step = staticmethod(lambda: None)
+
+    @asynccontextmanager
+    async def writing(self):
+        self.step()
+        async with super().writing() as connection:
+            yield connection
+            self.step()
+        self.step()
+
+
+class CrashingObjects(DirectoryObjects):
+    """Calls `step` before and after each put."""
+
+    step = staticmethod(lambda: None)
+
+    async def put(self, url, data):
+        self.step()
+        await super().put(url, data)
+        self.step()
+
+
+@dataclass
+class World:
+    """A spool, a telemetry database and an object store; all that a collector works on."""
+
+    root: object
+    database: CrashingDatabase
+    objects: CrashingObjects
+
+    def collector(self, captures=None, **more):
+        async def known(_capture_id):
+            return DEFINITION
+
+        return Collector(
+            self.root, self.database, self.objects, captures or known, clock=lambda: 7.0, **more
+        )
+
+    def write(self, incarnation_id, frames, settings=HELD):
+        """Frames of an incarnation that is dead since."""
+        writer = SpoolWriter(self.root, incarnation_id, settings)
+        for frame in frames:
+            assert writer.append(frame)
+        writer.close()
+        return writer.directory
+
+    async def rows(self):
+        found = {}
+        async with self.database.reading() as connection:
+            for table in tables.metadata.sorted_tables:
+                rows = await connection.execute(select(table).order_by(*table.primary_key))
+                found[table.name] = [tuple(row) for row in rows]
+        return found
+
+    async def captured(self):
+        return {
+            item.url: await self.objects.get(item.url)
+            async for item in self.objects.list("s3://bucket")
+        }
+
+    async def invocations(self):
+        async with self.database.reading() as connection:
+            scope = queries.Scope(experiment_id="experiment-1")
+            return sum(
+                item.counts["invocations"] for item in await queries.metrics(connection, scope)
+            )
+
+    async def pairs(self):
+        async with self.database.reading() as connection:
+            return (await queries.pair_summary(connection, "experiment-1")).pairs
+
+    async def reached(self, barrier_id="barrier-1"):
+        async with self.database.reading() as connection:
+            return await queries.reached_barrier(connection, barrier_id)
+
+    async def finished(self):
+        return [
+            incarnation_id for incarnation_id, _ in (await self.rows())["finished_incarnations"]
+        ]
+
+
+async def _new_world(path):
+    url = sqlite_url(path / "telemetry.sqlite")
+    await migrate("telemetry", url)
+    return World(path / "spool", CrashingDatabase(url), CrashingObjects(path / "objects"))
+
+
+@pytest.fixture
+async def world(tmp_path):
+    world = await _new_world(tmp_path)
+    yield world
+    await world.database.close()
+
+
+async def _until(condition, within_s=10.0):
+    deadline = time.monotonic() + within_s
+    while not await condition():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        await asyncio.sleep(0.005)
+
+
+async def test_a_dead_incarnation_is_read_to_its_end_and_its_directory_goes(world):
+    directory = world.write("i1", ALL_KINDS)
+    await world.collector().drain()
+    assert await world.invocations() == 2
+    assert await world.pairs() == 1
+    assert await world.reached() == {"i1"}
+    (url,) = await world.captured()
+    assert url.startswith("s3://bucket/captured/flights/AllTraffic/2019/11/20/23/33-12-345-")
+    assert await world.finished() == ["i1"]
+    assert (await world.rows())["spool_positions"] == []
+    assert not directory.exists()
+
+
+async def test_an_empty_spool_is_nothing_to_do(world):
+    await world.collector().drain()
+    assert not any((await world.rows()).values())
+
+
+async def test_a_dead_incarnation_that_wrote_nothing_is_finished(world):
+    world.write("i1", [])
+    await world.collector().drain()
+    assert await world.finished() == ["i1"]
+
+
+async def test_rows_of_the_open_segment_are_there_and_its_objects_are_not(world):
+    writer = SpoolWriter(world.root, "i1", FAST)
+    collector = world.collector()
+    for count in (1, 2):
+        writer.append(build.metrics(1))
+        writer.append(build.pair(f"event-{count}"))
+        writer.append(build.exchange(f"event-{count}"))
+
+        async def applied(count=count):
+            await collector.drain()
+            return await world.pairs() == count and await world.invocations() == count
+
+        await _until(applied)
+    assert await world.captured() == {}
+    assert await world.finished() == []
+    assert [found.closed for found in segments(writer.directory)] == [False]
+    await asyncio.to_thread(writer.close)
+    await collector.drain()
+    (data,) = (await world.captured()).values()
+    assert data.count(b"\n") == 2
+    assert (await world.invocations(), await world.pairs()) == (2, 2)
+
+
+async def test_a_living_incarnations_closed_segment_goes_and_the_incarnation_stays(world):
+    writer = SpoolWriter(world.root, "i1", FAST)
+    collector = world.collector()
+    for name in ("b1", "b2"):
+        writer.append(build.exchange(name))
+        writer.append(build.barrier(name))
+
+        async def reached(name=name):
+            await collector.drain()
+            return await world.reached(name) == {"i1"}
+
+        await _until(reached)
+    assert segments(writer.directory) == []
+    assert len(await world.captured()) == 2
+    assert await world.finished() == []
+    # Of segments whose files are gone, no more than the last ones are remembered.
+    assert len((await world.rows())["spool_positions"]) <= 2
+    await asyncio.to_thread(writer.close)
+
+
+async def test_whoever_sees_a_barrier_finds_the_objects_before_it(world):
+    world.write("i1", ALL_KINDS)
+    seen = []
+
+    async def captures(_capture_id):
+        seen.append(await world.reached())
+        return DEFINITION
+
+    await world.collector(captures).drain()
+    assert seen == [frozenset()]
+    assert await world.reached() == {"i1"}
+
+
+async def test_records_are_grouped_by_capture_variant_and_hour(world):
+    exchanges = [
+        build.exchange("a"),
+        build.exchange("b"),
+        build.exchange("c", at_s=build.AT_S + 3600),
+        build.exchange("d", variant_name="shadow"),
+        build.exchange("e", capture_id="capture-2"),
+    ]
+    world.write("i1", exchanges)
+    await world.collector().drain()
+    captured = await world.captured()
+    assert sorted(data.count(b"\n") for data in captured.values()) == [1, 1, 1, 2]
+    assert sum("/shadow/" in url for url in captured) == 1
+    assert sum("/2019/11/21/00/" in url for url in captured) == 1
+
+
+async def test_exchanges_of_an_unknown_capture_are_dropped_and_told(world):
+    async def captures(capture_id):
+        return None if capture_id == "gone" else DEFINITION
+
+    world.write("i1", [build.exchange(capture_id="gone"), build.exchange()])
+    with structlog.testing.capture_logs() as logs:
+        await world.collector(captures).drain()
+    assert [(entry["event"], entry["capture_id"]) for entry in logs] == [
+        ("exchanges_dropped", "gone")
+    ]
+    assert len(await world.captured()) == 1
+    assert await world.finished() == ["i1"]
+
+
+async def test_a_destination_that_is_no_url_holds_nothing_up(world):
+    async def captures(_capture_id):
+        return CaptureDefinition("not a url")
+
+    world.write("i1", ALL_KINDS)
+    with structlog.testing.capture_logs() as logs:
+        await world.collector(captures).drain()
+    assert [entry["event"] for entry in logs] == ["exchanges_dropped"]
+    assert await world.reached() == {"i1"}
+
+
+async def test_a_torn_tail_of_a_dead_incarnation_is_told_and_left(world):
+    directory = world.write("i1", [build.metrics(3), build.pair(), build.exchange()])
+    (path,) = directory.glob("*.seg")
+    path.write_bytes(path.read_bytes()[:-5])
+    path.rename(path.with_suffix(".open"))
+    with structlog.testing.capture_logs() as logs:
+        await world.collector().drain()
+    assert [(entry["event"], entry["segment"]) for entry in logs] == [("segment_torn", 1)]
+    assert (await world.invocations(), await world.pairs()) == (3, 1)
+    assert await world.captured() == {}
+    assert await world.finished() == ["i1"]
+
+
+async def test_a_frame_that_is_half_written_is_read_when_it_is_whole(world):
+    directory = world.write("source", [build.metrics(1), build.pair()])
+    whole = (directory / "00000001.seg").read_bytes()
+    writer = SpoolWriter(world.root, "i1", HELD)
+    growing = writer.directory / "00000001.open"
+    growing.write_bytes(whole[:-5])
+    collector = world.collector()
+    await collector._collect(writer.directory)
+    assert (await world.invocations(), await world.pairs()) == (1, 0)
+    growing.write_bytes(whole)
+    await collector._collect(writer.directory)
+    assert (await world.invocations(), await world.pairs()) == (1, 1)
+    await asyncio.to_thread(writer.close)
+
+
+async def test_one_incarnation_that_cannot_be_read_holds_no_other_up(world):
+    bad = world.write("i1", [build.pair()])
+    (bad / "00000001.seg").write_bytes(FILE_HEAD.replace(b"\x01", b"\x02") + b"x")
+    world.write("i2", [build.pair()])
+    with structlog.testing.capture_logs() as logs:
+        await world.collector().drain()
+    assert [entry["event"] for entry in logs] == ["collecting_failed"]
+    assert await world.pairs() == 1
+    assert await world.finished() == ["i2"]
+    assert bad.exists()
+
+
+async def test_rows_do_not_wait_for_an_object_store_that_fails(world):
+    class Down(Exception):
+        pass
+
+    def fail():
+        raise Down
+
+    world.objects.step = fail
+    world.write("i1", [build.exchange(), build.barrier("b1"), build.pair(), build.barrier("b2")])
+    with structlog.testing.capture_logs():
+        await world.collector().drain()
+    assert await world.pairs() == 1
+    assert await world.reached("b1") == await world.reached("b2") == frozenset()
+    del world.objects.step
+    await world.collector().drain()
+    assert await world.reached("b1") == await world.reached("b2") == {"i1"}
+    assert len(await world.captured()) == 1
+
+
+async def test_run_goes_on_after_an_error_and_ends_when_told(world):
+    calls = []
+
+    async def captures(capture_id):
+        calls.append(capture_id)
+        if len(calls) < 3:
+            raise OSError("away")
+        return DEFINITION
+
+    ticks = iter(range(0, 10**9, 100))
+    world.write("i1", ALL_KINDS)
+    stop = asyncio.Event()
+    with structlog.testing.capture_logs() as logs:
+        # Each look at this clock is 100 s later, so that no rest is waited for.
+        running = asyncio.create_task(
+            world.collector(captures, monotonic=lambda: next(ticks)).run(stop)
+        )
+
+        async def done():
+            return await world.finished() == ["i1"]
+
+        await _until(done)
+        stop.set()
+        await asyncio.wait_for(running, 10)
+    assert [(entry["event"], entry["retry_in_s"]) for entry in logs] == [
+        ("collecting_failed", 0.5),
+        ("collecting_failed", 1.0),
+    ]
+    assert (await world.invocations(), await world.pairs()) == (2, 1)
+
+
+async def test_an_incarnation_that_failed_rests_longer_each_time(world):
+    calls = 0
+
+    async def captures(_capture_id):
+        nonlocal calls
+        calls += 1
+        raise OSError("away")
+
+    world.write("i1", ALL_KINDS)
+    now = [0.0]
+    collector = world.collector(captures, monotonic=lambda: now[0])
+    counted = []
+    with structlog.testing.capture_logs():
+        for now[0] in (0.0, 0.4, 0.6, 1.5, 1.7):
+            await collector._collect_due()
+            counted.append(calls)
+    assert counted == [1, 1, 2, 2, 3]
+
+
+STORY = [
+    build.metrics(1),
+    build.pair("a"),
+    build.exchange("a"),
+    build.metrics(2),
+    build.exchange("b", variant_name="shadow"),
+    build.pair("b"),
+    build.barrier("b1"),
+    build.exchange("c", at_s=build.AT_S + 3600),
+    build.exchange("d"),
+    build.metrics(4, minute=5),
+    build.barrier("b2"),
+    build.pair("c"),
+]
+
+
+async def _story(path, crash_at):
+    """What is left when the collector dies at step `crash_at`, and a second one follows."""
+    path.mkdir()
+    world = await _new_world(path)
+    world.write("i1", STORY)
+    steps = 0
+
+    def step():
+        nonlocal steps
+        steps += 1
+        if steps == crash_at:
+            raise Crash
+
+    world.database.step = world.objects.step = step
+    crashed = False
+    try:
+        await world.collector().drain()
+    except Crash:
+        crashed = True
+        await world.collector().drain()
+    state = (await world.rows(), await world.captured(), list(world.root.iterdir()))
+    await world.database.close()
+    return state, crashed
+
+
+@pytest.mark.slow
+async def test_a_collector_killed_at_any_step_leaves_what_one_that_lived_leaves(
+    tmp_path, monkeypatch
+):
+    # Several transactions a segment.
+    monkeypatch.setattr(apply, "_BATCH_FRAMES", 2)
+    expected, crashed = await _story(tmp_path / "lived", crash_at=0)
+    assert not crashed
+    assert len(expected[0]["pairs"]) == 3
+    assert len(expected[1]) == 4
+    step = 0
+    while crashed or step == 0:
+        step += 1
+        state, crashed = await _story(tmp_path / str(step), crash_at=step)
+        assert state == expected, f"after a crash at step {step}"
+    assert step > 20
+
+
+async def test_a_crash_after_the_objects_gives_no_second_object(world):
+    world.write("i1", ALL_KINDS)
+    puts = 0
+
+    def step():
+        nonlocal puts
+        puts += 1
+        if puts == 2:
+            raise Crash
+
+    world.objects.step = step
+    with pytest.raises(Crash):
+        await world.collector().drain()
+    first = await world.captured()
+    assert len(first) == 1
+    await world.collector().drain()
+    assert await world.captured() == first
+    assert (await world.invocations(), await world.pairs()) == (2, 1)

@@ -1,0 +1,201 @@
+import pytest
+
+from gnomon.store.database import Database, sqlite_url
+from gnomon.store.migrate import migrate
+from gnomon.store.telemetry import ingest, queries
+from gnomon.store.telemetry.queries import PairSummary, Position, Scope
+
+
+@pytest.fixture
+async def database(tmp_path):
+    url = sqlite_url(tmp_path / "telemetry.sqlite")
+    await migrate("telemetry", url)
+    database = Database(url)
+    yield database
+    await database.close()
+
+
+def _metric(**changes):
+    row = {
+        "endpoint_id": "e1",
+        "minute": 10,
+        "variant_id": "v1",
+        "instance_id": "i1",
+        "experiment_id": "x1",
+        "name": "n",
+    }
+    return row | changes
+
+
+def _pair(event_id, **changes):
+    sides = {
+        f"{side}_{name}": value
+        for side in ("production", "shadow")
+        for name, value in {
+            "variant_id": side,
+            "instance_id": "i",
+            "status": 200,
+            "failure": "",
+            "latency_us": 1,
+            "body_bytes": 1,
+        }.items()
+    }
+    row = {"experiment_id": "x1", "event_id": event_id, "endpoint_id": "e1", "at_s": 1.5}
+    return row | sides | {"same": True, "difference": ""} | changes
+
+
+async def _metrics(database, scope):
+    async with database.reading() as connection:
+        found = await queries.metrics(connection, scope)
+    return {
+        (item.variant_id, item.instance_id): (
+            item.counts,
+            {name: histogram.counts for name, histogram in item.histograms.items()},
+        )
+        for item in found
+    }
+
+
+async def test_counts_of_one_key_add_up_over_transactions(database):
+    for value in (1.0, 2.5):
+        async with database.writing() as connection:
+            await ingest.add_metric_counts(connection, [_metric(value=value)])
+    assert await _metrics(database, Scope(experiment_id="x1")) == {("v1", "i1"): ({"n": 3.5}, {})}
+
+
+async def test_histograms_of_one_key_merge_over_transactions(database):
+    for counts in ({1: 1, 2: 1}, {2: 4, 7: 1}):
+        async with database.writing() as connection:
+            await ingest.add_metric_histograms(connection, [_metric(counts=counts)])
+    assert await _metrics(database, Scope(endpoint_id="e1")) == {
+        ("v1", "i1"): ({}, {"n": {1: 1, 2: 5, 7: 1}})
+    }
+
+
+async def test_metrics_are_by_variant_and_instance_over_all_minutes(database):
+    async with database.writing() as connection:
+        await ingest.add_metric_counts(
+            connection,
+            [
+                _metric(value=1.0),
+                _metric(value=2.0, minute=11),
+                _metric(value=4.0, instance_id="i2"),
+                _metric(value=8.0, variant_id="v2", instance_id=""),
+                _metric(value=16.0, name="m"),
+            ],
+        )
+    assert await _metrics(database, Scope(experiment_id="x1")) == {
+        ("v1", "i1"): ({"n": 3.0, "m": 16.0}, {}),
+        ("v1", "i2"): ({"n": 4.0}, {}),
+        ("v2", ""): ({"n": 8.0}, {}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("scope", "total"),
+    [
+        (Scope(endpoint_id="e1"), 3.0),
+        (Scope(endpoint_id="e2"), 4.0),
+        (Scope(experiment_id="x1"), 5.0),
+        (Scope(experiment_id="x2"), 2.0),
+        (Scope(endpoint_id="e1", from_minute=11), 2.0),
+        (Scope(endpoint_id="e1", to_minute=11), 1.0),
+        (Scope(endpoint_id="e1", from_minute=10, to_minute=12), 3.0),
+    ],
+)
+async def test_a_scope_takes_its_rows_only(database, scope, total):
+    async with database.writing() as connection:
+        await ingest.add_metric_counts(
+            connection,
+            [
+                _metric(value=1.0),
+                _metric(value=2.0, minute=11, experiment_id="x2"),
+                _metric(value=4.0, endpoint_id="e2"),
+            ],
+        )
+        await ingest.add_metric_histograms(
+            connection, [_metric(counts={1: 1}, endpoint_id="other", experiment_id="other")]
+        )
+    assert await _metrics(database, scope) == {("v1", "i1"): ({"n": total}, {})}
+
+
+@pytest.mark.parametrize("ids", [{}, {"experiment_id": "x", "endpoint_id": "e"}])
+def test_a_scope_is_one_experiment_or_one_endpoint(ids):
+    with pytest.raises(ValueError, match="one experiment or one endpoint"):
+        Scope(**ids)
+
+
+async def test_a_pair_counts_once_however_often_it_is_added(database):
+    for _ in range(2):
+        async with database.writing() as connection:
+            await ingest.add_pairs(connection, [_pair("a"), _pair("b")])
+    async with database.reading() as connection:
+        assert (await queries.pair_summary(connection, "x1")).pairs == 2
+
+
+async def test_a_summary_tells_how_the_pairs_compare(database):
+    rows = [
+        _pair("a"),
+        _pair("b", same=False, difference="body"),
+        _pair("c", same=None, shadow_failure="deadline", shadow_status=0),
+        _pair("d", same=None, shadow_failure="deadline", shadow_status=0),
+        _pair("e", same=False, shadow_status=500),
+        _pair("f", same=False, shadow_status=424),
+        _pair("g", experiment_id="x2"),
+    ]
+    async with database.writing() as connection:
+        await ingest.add_pairs(connection, rows)
+    async with database.reading() as connection:
+        assert await queries.pair_summary(connection, "x1") == PairSummary(
+            pairs=6,
+            same=1,
+            different=3,
+            unknown=2,
+            shadow_errors={"deadline": 2, "5xx": 1, "4xx": 1},
+        )
+
+
+async def test_an_experiment_without_pairs_has_an_empty_summary(database):
+    async with database.reading() as connection:
+        assert await queries.pair_summary(connection, "x1") == PairSummary(0, 0, 0, 0, {})
+
+
+async def test_barriers_tell_which_incarnations_reached_them(database):
+    async with database.writing() as connection:
+        for barrier, incarnation in (("b1", "i1"), ("b1", "i2"), ("b2", "i3"), ("b1", "i1")):
+            await ingest.add_barrier(connection, barrier, incarnation, 1.0)
+    async with database.reading() as connection:
+        assert await queries.reached_barrier(connection, "b1") == {"i1", "i2"}
+        assert await queries.reached_barrier(connection, "none") == frozenset()
+
+
+async def test_finished_incarnations_are_told_and_keep_no_positions(database):
+    async with database.writing() as connection:
+        await ingest.set_position(connection, "i1", 1, 50, objects_done=True)
+        await ingest.set_position(connection, "i2", 1, 60, objects_done=False)
+        for _ in range(2):
+            await ingest.finish_incarnation(connection, "i1", 1.0)
+    async with database.reading() as connection:
+        assert await queries.finished(connection, ["i1", "i2", "i3"]) == {"i1"}
+        assert await queries.positions(connection, "i1") == {}
+        assert await queries.positions(connection, "i2") == {1: Position(60)}
+
+
+async def test_a_position_moves(database):
+    async with database.writing() as connection:
+        await ingest.set_position(connection, "i1", 1, 50, objects_done=False)
+        await ingest.set_position(connection, "i1", 1, 70, objects_done=True)
+    async with database.reading() as connection:
+        assert await queries.positions(connection, "i1") == {1: Position(70, objects_done=True)}
+
+
+async def test_only_positions_of_done_segments_are_forgotten(database):
+    async with database.writing() as connection:
+        for number, done in ((1, True), (2, False), (3, True)):
+            await ingest.set_position(connection, "i1", number, 9, objects_done=done)
+        await ingest.forget_positions_before(connection, "i1", 3)
+    async with database.reading() as connection:
+        assert await queries.positions(connection, "i1") == {
+            2: Position(9),
+            3: Position(9, objects_done=True),
+        }

@@ -1,0 +1,95 @@
+import asyncio
+import sqlite3
+from contextlib import closing
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from gnomon.store.database import Database, sqlite_url
+
+
+@pytest.fixture
+async def database(tmp_path):
+    database = Database(sqlite_url(tmp_path / "a%b c?.sqlite"))
+    async with database.writing() as connection:
+        await connection.execute(text("CREATE TABLE t (x INTEGER PRIMARY KEY)"))
+        await connection.execute(text("CREATE TABLE u (x INTEGER REFERENCES t (x))"))
+    yield database
+    await database.close()
+
+
+async def _rows(database):
+    async with database.reading() as connection:
+        return list(await connection.scalars(text("SELECT x FROM t ORDER BY x")))
+
+
+async def test_the_file_is_the_one_named_whatever_its_name(database, tmp_path):
+    assert (tmp_path / "a%b c?.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 30000)],
+)
+async def test_a_connection_is_set_up(database, pragma, value):
+    async with database.reading() as connection:
+        assert await connection.scalar(text(f"PRAGMA {pragma}")) == value
+
+
+async def test_an_exception_rolls_everything_back_tables_too(database):
+    with pytest.raises(ZeroDivisionError):
+        async with database.writing() as connection:
+            await connection.execute(text("CREATE TABLE v (x INTEGER)"))
+            await connection.execute(text("INSERT INTO t VALUES (1)"))
+            raise ZeroDivisionError
+    async with database.reading() as connection:
+        tables = await connection.scalars(text("SELECT name FROM sqlite_master ORDER BY name"))
+        assert list(tables) == ["t", "u"]
+    assert await _rows(database) == []
+
+
+async def test_foreign_keys_are_checked(database):
+    with pytest.raises(IntegrityError):
+        async with database.writing() as connection:
+            await connection.execute(text("INSERT INTO u VALUES (1)"))
+
+
+async def test_a_writer_has_the_lock_from_its_start(database, tmp_path):
+    other = sqlite3.connect(tmp_path / "a%b c?.sqlite", timeout=0, isolation_level=None)
+    with closing(other):
+        async with database.writing():
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+
+
+async def test_a_second_writer_waits_for_the_first(database):
+    order = []
+
+    async def second():
+        async with database.writing() as connection:
+            order.append("second began")
+            await connection.execute(text("INSERT INTO t SELECT max(x) + 1 FROM t"))
+
+    async with database.writing() as connection:
+        # Nothing is written yet: only the way the transaction began holds the other one.
+        task = asyncio.create_task(second())
+        while database.engine.pool.checkedout() < 2:
+            await asyncio.sleep(0)
+        await connection.execute(text("INSERT INTO t VALUES (1)"))
+        order.append("first wrote")
+    await task
+    assert order == ["first wrote", "second began"]
+    assert await _rows(database) == [1, 2]
+
+
+async def test_a_reader_waits_for_no_writer_and_sees_one_state(database):
+    async with database.reading() as reader:
+        assert await reader.scalar(text("SELECT count(*) FROM t")) == 0
+        async with database.writing() as writer:
+            await writer.execute(text("INSERT INTO t VALUES (1)"))
+            assert await reader.scalar(text("SELECT count(*) FROM t")) == 0
+        assert await reader.scalar(text("SELECT count(*) FROM t")) == 0
+    assert await _rows(database) == [1]
