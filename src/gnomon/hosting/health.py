@@ -1,0 +1,34 @@
+"""The ping of the container contract: is the server of an instance well?
+
+How often to ask, and what follows from the answers, is control's.
+"""
+
+import asyncio
+
+# A status line longer than this is no HTTP server's, in bytes.
+_MAX_STATUS_LINE_BYTES = 1024
+
+
+async def ping(host: str, port: int, path: str, time_limit_s: float) -> bool:
+    """Whether `path` answers 200 within the time limit. Never raises for the network's sake."""
+    try:
+        async with asyncio.timeout(time_limit_s):
+            return await _status(host, port, path) == b"200"
+    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        # A passed time limit is a TimeoutError, which is an OSError.
+        return False
+
+
+async def _status(host: str, port: int, path: str) -> bytes:
+    """The status of the answer, empty if it is not HTTP."""
+    reader, writer = await asyncio.open_connection(host, port, limit=_MAX_STATUS_LINE_BYTES)
+    try:
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
+        )
+        line = await reader.readuntil(b"\r\n")
+    finally:
+        # Nothing of the answer is needed any more: no lingering close for a server that is stuck.
+        writer.transport.abort()
+    parts = line.split(None, 2)
+    return parts[1] if len(parts) >= 2 and parts[0].startswith(b"HTTP/1.") else b""

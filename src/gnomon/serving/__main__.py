@@ -1,0 +1,5 @@
+"""`python -m gnomon.serving`: the model server without packing it."""
+
+from .main import main
+
+main()

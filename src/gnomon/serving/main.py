@@ -1,0 +1,77 @@
+"""The model server as a program: an instance's life from its socket to SIGTERM.
+
+It runs in the model's environment, from one packed file, with nothing but the standard library.
+It listens before it loads, so that a ping is answered (503) while the model loads; the model is
+loaded in the main thread, where libraries expect to be imported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import NoReturn
+
+from .application import Application
+from .environment import Environment
+from .server import Server
+
+_BACKLOG = 1024
+
+
+def main() -> NoReturn:
+    """Serve until SIGTERM, which ends with status 0; a model that does not load, with 1."""
+    environment = Environment(os.environ)
+    application = Application(environment)
+    listener = _listener(environment)
+    server = Server(listener, application.answer)
+    server.start()
+    began_s = time.monotonic()
+    try:
+        application.load()
+    except BaseException:
+        traceback.print_exc()
+        _log("the model did not load")
+        _exit(1)
+    _log("the model was loaded in %.1f s" % (time.monotonic() - began_s))
+    _log("received %s" % _wait_for_signal().name)
+    server.drain()
+    _exit(0)
+
+
+def _listener(environment: Environment) -> socket.socket:
+    if environment.listen_fd is not None:
+        # Not inherited by what the model starts: a dead instance must refuse connections.
+        os.set_inheritable(environment.listen_fd, False)
+        return socket.socket(fileno=environment.listen_fd)
+    return socket.create_server(("0.0.0.0", environment.port), backlog=_BACKLOG)
+
+
+def _wait_for_signal() -> signal.Signals:
+    """Wait for SIGTERM or SIGINT, which until here ended the process at once."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    # A pipe, since nothing that takes a lock may be called in a handler.
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    awaited = (signal.SIGTERM, signal.SIGINT)
+    for number in awaited:
+        signal.signal(number, lambda *_: None)
+    while True:
+        received = os.read(reading, 1)[0]
+        if received in awaited:
+            return signal.Signals(received)
+
+
+def _log(event: str) -> None:
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    print("%s gnomon model server: %s" % (moment, event), file=sys.stderr, flush=True)
+
+
+def _exit(status: int) -> NoReturn:
+    # At once: threads that a model started and never ends would hold a usual exit up.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,137 @@
+"""A host without processes, for tests of what drives one.
+
+It passes the same contract suite as `gnomon.hosting.process` (tests/hosting/test_host_contract.py).
+What outlives a control is a `FakeMachine`; each `FakeHost` on it is one control's life.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from gnomon.hosting.host import (
+    Exited,
+    InstanceNotStarted,
+    InstanceSpec,
+    Observation,
+    Running,
+    Started,
+)
+
+# Below any port that something real listens on by chance.
+_FIRST_PORT = 1
+
+_SIGTERM_STATUS = -15
+
+
+@dataclass
+class FakeInstance:
+    """One instance as the machine has it. `status` is None while it runs."""
+
+    spec: InstanceSpec
+    started: Started
+    status: int | None = None
+    ping_status: int = 200
+    server: asyncio.Server | None = None
+
+
+@dataclass
+class FakeMachine:
+    """Instances by id, and the script of what goes wrong.
+
+    With `listens`, each instance has a real socket that answers every request with its
+    `ping_status`; otherwise its port is a number and no more. `refusals` are reasons for which
+    the next starts fail. While `may_stop` is clear, instances ignore that they are to end.
+    """
+
+    listens: bool = False
+    instances: dict[str, FakeInstance] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+    may_stop: asyncio.Event = field(default_factory=asyncio.Event)
+    # Every start that was carried out, in order.
+    starts: list[InstanceSpec] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.may_stop.set()
+
+    def running(self) -> set[str]:
+        """The ids of the instances that run."""
+        return {name for name, instance in self.instances.items() if instance.status is None}
+
+    def end(self, instance_id: str, status: int) -> None:
+        """The instance exits by itself."""
+        instance = self.instances[instance_id]
+        instance.status = status
+        if instance.server is not None:
+            instance.server.close()
+
+    async def run(self, spec: InstanceSpec) -> Started:
+        if self.refusals:
+            raise InstanceNotStarted(spec.instance_id, self.refusals.pop(0))
+        self.starts.append(spec)
+        server = None
+        port = _FIRST_PORT + len(self.starts)
+        if self.listens:
+            server = await asyncio.start_server(
+                lambda reader, writer: self._answer(spec.instance_id, reader, writer), "127.0.0.1"
+            )
+            port = server.sockets[0].getsockname()[1]
+        started = Started("127.0.0.1", port, keep_alive_s=1.0)
+        self.instances[spec.instance_id] = FakeInstance(spec, started, server=server)
+        return started
+
+    async def _answer(
+        self, instance_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            status = self.instances[instance_id].ping_status
+            writer.write(
+                b"HTTP/1.1 %d Fake\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
+            )
+            writer.close()
+            await writer.wait_closed()
+
+    @contextlib.asynccontextmanager
+    async def closing(self) -> AsyncIterator["FakeMachine"]:
+        """Ends every instance when the block ends."""
+        try:
+            yield self
+        finally:
+            for instance_id in self.running():
+                self.end(instance_id, 0)
+
+
+class FakeHost:
+    """Implements `gnomon.hosting.host.Host`."""
+
+    def __init__(self, machine: FakeMachine) -> None:
+        self.machine = machine
+        # Of these this host sees the exit status; of others it is unknown, as for real processes.
+        self._own: set[str] = set()
+
+    async def start(self, spec: InstanceSpec) -> Started:
+        if spec.instance_id in self.machine.running():
+            return self.machine.instances[spec.instance_id].started
+        started = await self.machine.run(spec)
+        self._own.add(spec.instance_id)
+        return started
+
+    async def observe(self, instance_id: str) -> Observation:
+        if instance_id in self.machine.running():
+            return Running()
+        if instance_id in self._own:
+            return Exited(self.machine.instances[instance_id].status)
+        return Exited(None)
+
+    async def stop(self, instance_id: str) -> None:
+        if instance_id in self.machine.running():
+            await self.machine.may_stop.wait()
+        if instance_id in self.machine.running():
+            self.machine.end(instance_id, _SIGTERM_STATUS)
+
+    async def adopt(self, instance_id: str) -> bool:
+        return instance_id in self.machine.running()
+
+    async def close(self) -> None:
+        self._own.clear()

@@ -1,0 +1,141 @@
+import asyncio
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from gnomon.errors import ModelDataUnavailable
+from gnomon.hosting.artifacts import prepare
+from gnomon.settings import HostingSettings
+
+LIMITS = HostingSettings()
+
+
+def archive(content: bytes = b"weights") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        info = tarfile.TarInfo("model.joblib")
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+class FakeStore:
+    """One object, whatever its URL."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.urls: list[str] = []
+
+    async def fetch(self, url: str, path: Path) -> None:
+        self.urls.append(url)
+        await asyncio.to_thread(path.write_bytes, self._content)
+
+
+async def no_store(url: str, path: Path) -> None:
+    raise ModelDataUnavailable(url, "there is no such object.")
+
+
+async def test_an_archive_of_a_store(tmp_path):
+    store = FakeStore(archive())
+
+    model_dir = await prepare("s3://bucket/model.tar.gz", store.fetch, tmp_path, LIMITS)
+
+    assert (model_dir / "model.joblib").read_bytes() == b"weights"
+    assert model_dir == tmp_path / hashlib.sha256(archive()).hexdigest() / "model"
+    assert store.urls == ["s3://bucket/model.tar.gz"]
+
+
+@pytest.mark.parametrize("host", ["", "localhost"])
+async def test_an_archive_on_this_machine(tmp_path, host):
+    path = tmp_path / "with space.tar.gz"
+    path.write_bytes(archive())
+    url = f"file://{host}{tmp_path}/with%20space.tar.gz"
+
+    model_dir = await prepare(url, no_store, tmp_path / "models", LIMITS)
+
+    assert (model_dir / "model.joblib").read_bytes() == b"weights"
+    assert path.exists()
+
+
+async def test_equal_content_is_unpacked_once(tmp_path):
+    store = FakeStore(archive())
+    first = await prepare("s3://bucket/a", store.fetch, tmp_path, LIMITS)
+    (first / "mark").touch()
+
+    # Limits that would refuse it, were it unpacked again.
+    strict = HostingSettings(max_archive_files=0)
+    second = await prepare("s3://bucket/b", store.fetch, tmp_path, strict)
+
+    assert first == second
+    assert (second / "mark").exists()
+
+
+async def test_other_content_has_another_place(tmp_path):
+    first = await prepare("s3://b/m", FakeStore(archive(b"1")).fetch, tmp_path, LIMITS)
+    second = await prepare("s3://b/m", FakeStore(archive(b"2")).fetch, tmp_path, LIMITS)
+
+    assert (first / "model.joblib").read_bytes() == b"1"
+    assert (second / "model.joblib").read_bytes() == b"2"
+
+
+async def test_many_at_once(tmp_path):
+    store = FakeStore(archive())
+
+    places = await asyncio.gather(
+        *(prepare("s3://bucket/model", store.fetch, tmp_path, LIMITS) for _ in range(10))
+    )
+
+    assert len(set(places)) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == [places[0].parent.name]
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("s3://bucket/gone", "no such object"),
+        ("file:///no/such/file", "no such file"),
+        ("file://elsewhere/model.tar.gz", "three slashes"),
+        ("file:///", "directory"),
+        ("https://bucket.s3.amazonaws.com/model.tar.gz", "s3://"),
+        ("/just/a/path", "s3://"),
+    ],
+)
+async def test_model_data_that_cannot_be_had(tmp_path, url, reason):
+    with pytest.raises(ModelDataUnavailable, match=reason) as caught:
+        await prepare(url, no_store, tmp_path, LIMITS)
+
+    assert caught.value.url == url
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_is_no_archive_leaves_nothing_behind(tmp_path):
+    with pytest.raises(ModelDataUnavailable, match=r"not a gzip-compressed tar archive"):
+        await prepare("s3://bucket/model", FakeStore(b"text").fetch, tmp_path, LIMITS)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_limits_are_kept(tmp_path):
+    limits = HostingSettings(max_archive_bytes=100_000)
+
+    with pytest.raises(ModelDataUnavailable, match="more than 100000 bytes"):
+        await prepare("s3://b/m", FakeStore(archive(bytes(200_000))).fetch, tmp_path, limits)
+
+
+async def test_a_caller_that_is_cancelled_leaves_nothing_behind(tmp_path):
+    began = asyncio.Event()
+
+    async def never(url: str, path: Path) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(prepare("s3://bucket/model", never, tmp_path, LIMITS))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert list(tmp_path.iterdir()) == []

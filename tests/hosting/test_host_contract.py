@@ -1,0 +1,184 @@
+"""What every host does, whatever it runs instances on."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gnomon.hosting.host import Exited, Host, InstanceSpec, Running
+from gnomon.hosting.images import Command
+from gnomon.testing.fake_host import FakeHost, FakeMachine
+
+# Runs until a file says with what status to end.
+WAITING = "while [ ! -e end ]; do sleep 0.01; done; exit $(cat end)"
+
+
+class ProcessRig:
+    """Real processes on one data directory."""
+
+    def __init__(self, make_host, data_dir: Path) -> None:
+        self._make_host = make_host
+        self._data_dir = data_dir
+
+    def host(self) -> Host:
+        return self._make_host()
+
+    def end(self, instance_id: str, status: int) -> None:
+        fresh = self._data_dir / f"status-{instance_id}"
+        fresh.write_text(str(status))
+        fresh.replace(self._data_dir / "instances" / instance_id / "work" / "end")
+
+
+class FakeRig:
+    def __init__(self) -> None:
+        self._machine = FakeMachine()
+
+    def host(self) -> Host:
+        return FakeHost(self._machine)
+
+    def end(self, instance_id: str, status: int) -> None:
+        self._machine.end(instance_id, status)
+
+
+@pytest.fixture(params=["process", "fake"])
+def rig(request):
+    if request.param == "fake":
+        return FakeRig()
+    return ProcessRig(request.getfixturevalue("make_host"), request.getfixturevalue("data_dir"))
+
+
+def spec(instance_id: str, tmp_path: Path) -> InstanceSpec:
+    return InstanceSpec(
+        instance_id=instance_id,
+        endpoint_name="endpoint",
+        variant_name="variant",
+        runtime=Command(("sh", "-c", WAITING)),
+        model_dir=tmp_path,
+    )
+
+
+async def test_a_started_instance_runs(rig, tmp_path):
+    host = rig.host()
+
+    started = await host.start(spec("a", tmp_path))
+
+    assert started.host == "127.0.0.1"
+    assert await host.observe("a") == Running()
+
+
+async def test_starting_twice_starts_once(rig, tmp_path):
+    host = rig.host()
+
+    first = await host.start(spec("a", tmp_path))
+    second = await host.start(spec("a", tmp_path))
+
+    assert first == second
+
+
+async def test_instances_have_addresses_of_their_own(rig, tmp_path):
+    host = rig.host()
+
+    started = [await host.start(spec(name, tmp_path)) for name in "ab"]
+
+    assert started[0].port != started[1].port
+
+
+async def test_an_exit_status_is_seen(rig, tmp_path, eventually):
+    host = rig.host()
+    await host.start(spec("a", tmp_path))
+
+    rig.end("a", 7)
+
+    assert await eventually(lambda: exited(host, "a")) == Exited(7)
+    assert await host.observe("a") == Exited(7)
+
+
+async def test_an_instance_that_nobody_started_has_exited(rig):
+    assert await rig.host().observe("a") == Exited(None)
+
+
+async def test_an_exited_instance_can_be_started_again(rig, tmp_path, eventually):
+    host = rig.host()
+    await host.start(spec("a", tmp_path))
+    await host.stop("a")
+
+    await host.start(spec("a", tmp_path))
+
+    assert await host.observe("a") == Running()
+
+
+async def test_stop_returns_when_the_instance_has_ended(rig, tmp_path):
+    host = rig.host()
+    await host.start(spec("a", tmp_path))
+
+    await host.stop("a")
+
+    assert await host.observe("a") == Exited(-15)
+
+
+async def test_stop_may_be_repeated_and_called_for_nothing(rig, tmp_path):
+    host = rig.host()
+    await host.start(spec("a", tmp_path))
+
+    await asyncio.gather(host.stop("a"), host.stop("a"))
+    await host.stop("a")
+    await host.stop("never started")
+
+    assert isinstance(await host.observe("a"), Exited)
+
+
+async def test_an_instance_outlives_its_host(rig, tmp_path):
+    host = rig.host()
+    started = await host.start(spec("a", tmp_path))
+    await host.close()
+
+    successor = rig.host()
+
+    assert await successor.adopt("a")
+    assert await successor.observe("a") == Running()
+    assert await successor.start(spec("a", tmp_path)) == started
+
+
+async def test_an_adopted_instance_can_be_stopped(rig, tmp_path):
+    host = rig.host()
+    await host.start(spec("a", tmp_path))
+    await host.close()
+    successor = rig.host()
+    await successor.adopt("a")
+
+    await successor.stop("a")
+
+    assert await successor.observe("a") == Exited(None)
+
+
+async def test_the_exit_status_of_an_adopted_instance_is_unknown(rig, tmp_path, eventually):
+    host = rig.host()
+    await host.start(spec("a", tmp_path))
+    await host.close()
+    successor = rig.host()
+    await successor.adopt("a")
+
+    rig.end("a", 7)
+
+    assert await eventually(lambda: exited(successor, "a")) == Exited(None)
+
+
+async def test_nothing_to_adopt(rig, tmp_path):
+    host = rig.host()
+
+    assert not await host.adopt("a")
+    assert await host.observe("a") == Exited(None)
+
+
+async def test_an_instance_may_be_started_after_a_vain_adoption(rig, tmp_path):
+    host = rig.host()
+    await host.adopt("a")
+
+    await host.start(spec("a", tmp_path))
+
+    assert await host.observe("a") == Running()
+
+
+async def exited(host: Host, instance_id: str) -> Exited | None:
+    seen = await host.observe(instance_id)
+    return seen if isinstance(seen, Exited) else None

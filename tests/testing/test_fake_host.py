@@ -1,0 +1,54 @@
+"""What the fake host adds to the contract of hosts (tests/hosting/test_host_contract.py)."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gnomon.hosting.health import ping
+from gnomon.hosting.host import Exited, InstanceNotStarted, InstanceSpec
+from gnomon.hosting.images import ModelServer
+from gnomon.testing.fake_host import FakeHost, FakeMachine
+
+SPEC = InstanceSpec("a", "endpoint", "variant", ModelServer(), Path("/models/x/model"))
+
+
+async def test_a_refusal_is_for_one_start():
+    machine = FakeMachine(refusals=["no memory"])
+    host = FakeHost(machine)
+
+    with pytest.raises(InstanceNotStarted, match="no memory"):
+        await host.start(SPEC)
+    await host.start(SPEC)
+
+    assert machine.running() == {"a"}
+    assert machine.starts == [SPEC]
+
+
+async def test_a_stop_can_be_held_up():
+    machine = FakeMachine()
+    host = FakeHost(machine)
+    await host.start(SPEC)
+    machine.may_stop.clear()
+
+    stop = asyncio.create_task(host.stop("a"))
+    await asyncio.sleep(0)
+    assert machine.running() == {"a"}
+    machine.may_stop.set()
+    await stop
+
+    assert machine.running() == set()
+
+
+async def test_an_instance_that_listens_answers_pings():
+    async with FakeMachine(listens=True).closing() as machine:
+        host = FakeHost(machine)
+        started = await host.start(SPEC)
+        assert await ping(started.host, started.port, started.ping_path, 5.0)
+
+        machine.instances["a"].ping_status = 503
+        assert not await ping(started.host, started.port, started.ping_path, 5.0)
+
+        machine.end("a", 1)
+        assert not await ping(started.host, started.port, started.ping_path, 5.0)
+        assert await host.observe("a") == Exited(1)
