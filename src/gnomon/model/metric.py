@@ -27,5 +27,6 @@ DropReason = Literal[
     "opted_out",
     "refused",
     "read_budget",
+    "drained",
 ]
 DROP_REASONS: tuple[str, ...] = get_args(DropReason)

@@ -1,0 +1,63 @@
+"""One request to one server, as a pool carries it, and the answer that comes back.
+
+The kinds of call are in the modules that make them: production and shadow copies, requests that
+are passed to control, pings. A pool sees only this interface.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from gnomon.router.decide import Failure
+
+_CONTENT_TYPE_BYTES = len(b"content-type")
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class UpstreamAnswer:
+    """A whole answer. Header names are as the server wrote them; `body` is without its framing."""
+
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.content_type: bytes | None = None
+        for name, value in headers:
+            # Looking at the length first saves most of the comparisons.
+            if len(name) == _CONTENT_TYPE_BYTES and name.lower() == b"content-type":
+                self.content_type = value
+
+
+class Call(ABC):
+    """Exactly one of `answered` and `failed` is called, once; `sent` at most once, before them.
+
+    Times are the clock's monotonic seconds. `sent_s` is 0 until a byte was handed to a connection.
+    """
+
+    __slots__ = ("body", "head", "is_head_request", "sent_s", "submitted_s")
+
+    def __init__(self, head: bytes, body: bytes, submitted_s: float) -> None:
+        self.head = head
+        self.body = body
+        self.submitted_s = submitted_s
+        self.sent_s = 0.0
+        # The answer to HEAD tells the length of a body that does not come.
+        self.is_head_request = False
+
+    def sent(self) -> None:  # noqa: B027 - most calls have nothing to do here
+        """The request was handed to a connection."""
+
+    def takes(self, _body_bytes: int, /) -> bool:
+        """That much more of the answer's body has come; False cuts it, and the call fails."""
+        return True
+
+    @abstractmethod
+    def answered(self, answer: UpstreamAnswer, at_s: float, /) -> None:
+        """The whole answer is there, whatever its status."""
+
+    @abstractmethod
+    def failed(self, failure: Failure, at_s: float, /) -> None:
+        """There will be no answer."""

@@ -1,0 +1,201 @@
+"""Sends copies of production requests to the shadow, within a budget, and ends each copy.
+
+It is told of an exchange only after production's request was written, has connections of its own
+and no way to a client: whatever happens here, production's answer is as it would have been.
+A copy that is not made, or not read to its end, is counted under a reason: each sampled request is
+counted once as mirrored or as dropped, when that is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from gnomon.model.metric import DropReason
+from gnomon.router.call import Call, UpstreamAnswer
+from gnomon.router.counters import Cell
+from gnomon.router.decide import Failure, mirror_obstacle, pick_least_outstanding
+from gnomon.router.ejection import Ejections
+from gnomon.router.exchange import Exchange, Outcome
+from gnomon.router.instance import LiveInstance, LiveVariant
+from gnomon.router.read_budget import ReadBudget
+from gnomon.settings import RouterSettings
+
+# Besides the reasons of `gnomon.model.metric`: the router ended before the copy did.
+DRAINED = "drained"
+
+
+class Mirror:
+    """All copies of one router. `held_bytes` are bodies that copies keep in memory."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        random: Random,
+        ejections: Ejections,
+        read_budget: ReadBudget,
+        copy_ended: Callable[[Exchange], None],
+    ) -> None:
+        self.in_flight = 0
+        self.held_bytes = 0
+        self._settings = settings
+        self._random = random.random
+        self._ejections = ejections
+        self._read_budget = read_budget
+        self._copy_ended = copy_ended
+        self._breaks_off = False
+
+    def offer(self, exchange: Exchange, now_s: float) -> None:
+        """Production's request was written at `now_s`: copy it if draw and budget say so."""
+        entry = exchange.entry
+        shadow, cell = entry.shadow, entry.shadow_cell
+        if shadow is None or cell is None:
+            return
+        cell.candidate()
+        if self._random() >= entry.share:
+            return
+        healthy = shadow.healthy
+        if not healthy:
+            cell.dropped("no_healthy_instance")
+            return
+        instance = healthy[0]
+        if len(healthy) > 1:
+            instance = pick_least_outstanding(healthy, self._random())
+        endpoint = entry.endpoint
+        obstacle = mirror_obstacle(
+            self._settings,
+            is_backing_off=instance.shadow_pool.is_backing_off(now_s),
+            is_reading_held=self._read_budget.is_spent,
+            body_bytes=len(exchange.request.body),
+            endpoint_in_flight=endpoint.mirror_in_flight,
+            endpoint_bytes=endpoint.mirror_bytes,
+            router_bytes=self.held_bytes,
+        )
+        if obstacle is not None:
+            cell.dropped(obstacle)
+            return
+        exchange.copy_is_open = True
+        self.in_flight += 1
+        endpoint.mirror_in_flight += 1
+        self.hold(exchange, len(exchange.request.body))
+        instance.outstanding += 1
+        instance.shadow_pool.submit(_Copy(self, exchange, shadow, instance, cell, now_s))
+
+    def hold(self, exchange: Exchange, body_bytes: int) -> None:
+        """Count body bytes that stay in memory for the exchange's copy until `release`."""
+        exchange.held_bytes += body_bytes
+        exchange.entry.endpoint.mirror_bytes += body_bytes
+        self.held_bytes += body_bytes
+
+    def release(self, exchange: Exchange) -> None:
+        exchange.entry.endpoint.mirror_bytes -= exchange.held_bytes
+        self.held_bytes -= exchange.held_bytes
+        exchange.held_bytes = 0
+
+    def answer_obstacle(
+        self, exchange: Exchange, body_bytes: int, answer_bytes: int
+    ) -> DropReason | None:
+        """Why `body_bytes` more of a copy's answer cannot be held; None if they are."""
+        settings = self._settings
+        if answer_bytes > settings.mirror_max_answer_bytes:
+            return "too_large"
+        if (
+            exchange.entry.endpoint.mirror_bytes + body_bytes > settings.mirror_endpoint_bytes
+            or self.held_bytes + body_bytes > settings.mirror_router_bytes
+        ):
+            return "over_budget"
+        self.hold(exchange, body_bytes)
+        return None
+
+    def break_off(self) -> None:
+        """From here on copies that fail were broken off by this router's end."""
+        self._breaks_off = True
+
+    def answered(self, copy: _Copy, answer: UpstreamAnswer, at_s: float) -> None:
+        instance = copy.instance
+        outcome = Outcome(
+            copy.variant,
+            instance,
+            answer.status,
+            "",
+            at_s - copy.sent_s,
+            answer.content_type,
+            answer.body,
+        )
+        instance.time_limits_in_a_row = 0
+        copy.exchange.entry.cell(copy.variant, instance).answered(
+            answer.status,
+            len(copy.variant.instances),
+            outcome.latency_s,
+            copy.sent_s - copy.submitted_s,
+        )
+        self._end(copy, outcome, None)
+
+    def failed(self, copy: _Copy, failure: Failure, at_s: float) -> None:
+        instance = copy.instance
+        cell = copy.exchange.entry.cell(copy.variant, instance)
+        if failure == "cut" or self._breaks_off:
+            # No fault of the shadow's: neither an error of the model nor half of a pair.
+            cell.broken_off(len(copy.variant.instances))
+            self._end(copy, None, copy.cut_for if failure == "cut" else DRAINED)
+            return
+        latency_s = at_s - copy.submitted_s
+        waited_s = None
+        if failure == "deadline":
+            latency_s = waited_s = self._settings.model_time_limit_s
+        cell.unanswered(len(copy.variant.instances), waited_s)
+        self._ejections.failed(instance, failure, cell)
+        self._end(copy, Outcome(copy.variant, instance, 0, failure, latency_s, None, b""), None)
+
+    def _end(self, copy: _Copy, outcome: Outcome | None, dropped_for: str | None) -> None:
+        exchange = copy.exchange
+        if dropped_for is None:
+            copy.cell.mirrored()
+        else:
+            copy.cell.dropped(dropped_for)
+        self.in_flight -= 1
+        exchange.entry.endpoint.mirror_in_flight -= 1
+        copy.instance.outstanding -= 1
+        exchange.shadow = outcome
+        exchange.copy_is_open = False
+        self._copy_ended(exchange)
+
+
+class _Copy(Call):
+    __slots__ = ("_answer_bytes", "_mirror", "cell", "cut_for", "exchange", "instance", "variant")
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        exchange: Exchange,
+        variant: LiveVariant,
+        instance: LiveInstance,
+        cell: Cell,
+        submitted_s: float,
+    ) -> None:
+        head = b"%b%bX-Gnomon-Shadow: %b\r\n\r\n" % (
+            instance.request_line,
+            exchange.model_head,
+            variant.name_bytes,
+        )
+        super().__init__(head, exchange.request.body, submitted_s)
+        self._mirror = mirror
+        self._answer_bytes = 0
+        self.exchange = exchange
+        self.variant = variant
+        self.instance = instance
+        self.cell = cell
+        self.cut_for: DropReason = "too_large"
+
+    def takes(self, body_bytes: int, /) -> bool:
+        self._answer_bytes += body_bytes
+        obstacle = self._mirror.answer_obstacle(self.exchange, body_bytes, self._answer_bytes)
+        if obstacle is not None:
+            self.cut_for = obstacle
+        return obstacle is None
+
+    def answered(self, answer: UpstreamAnswer, at_s: float, /) -> None:
+        self._mirror.answered(self, answer, at_s)
+
+    def failed(self, failure: Failure, at_s: float, /) -> None:
+        self._mirror.failed(self, failure, at_s)

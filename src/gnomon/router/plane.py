@@ -1,0 +1,322 @@
+"""The way of an InvokeEndpoint request: choice, production's answer to the client, then the rest.
+
+Everything that is not the answer (copies, counts, capture, pairs) comes after production's request
+was written, or after the client was answered; `mirror`, `counters` and `records` do it.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import structlog
+
+from gnomon.aws import runtime_errors
+from gnomon.aws.runtime_errors import RuntimeFailure
+from gnomon.model.clock import Clock
+from gnomon.router import replies
+from gnomon.router.call import Call, UpstreamAnswer
+from gnomon.router.decide import (
+    UNSENT,
+    Failure,
+    pick_by_share,
+    pick_least_outstanding,
+    pick_random,
+)
+from gnomon.router.ejection import Ejections
+from gnomon.router.exchange import Client, EventIds, Exchange, Outcome
+from gnomon.router.instance import LiveInstance, LiveVariant
+from gnomon.router.mirror import Mirror
+from gnomon.router.read_budget import ReadBudget
+from gnomon.router.records import Records
+from gnomon.router.request import Request
+from gnomon.router.routes import Entry, LiveEndpoint
+from gnomon.settings import AwsSettings, RouterSettings
+
+log = structlog.get_logger(__name__)
+
+_RESET = b"The connection to the model was closed before it had answered."
+_MALFORMED = b"The model answered with something that is not HTTP."
+_CUT = b"The model's answer is longer than is allowed."
+_WORDS: dict[Failure, bytes] = {"reset": _RESET, "malformed": _MALFORMED, "cut": _CUT}
+
+
+class DataPlane:
+    """Serves invocations. `date` is the value of the Date header; its owner keeps it current."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        aws: AwsSettings,
+        clock: Clock,
+        random: Random,
+        event_ids: EventIds,
+        ejections: Ejections,
+        read_budget: ReadBudget,
+        records: Records,
+    ) -> None:
+        self.date = b""
+        self.max_answer_bytes = settings.max_answer_bytes
+        self.mirror = Mirror(settings, random, ejections, read_budget, self._copy_ended)
+        self._settings = settings
+        self._aws = aws
+        self._now_s = clock.now_s
+        self._monotonic_s = clock.monotonic_s
+        self._draw = random.random
+        self._next_id = event_ids.next
+        self._ejections = ejections
+        self._records = records
+
+    def serve(self, client: Client, endpoint: LiveEndpoint, request: Request) -> Exchange:
+        """Begin the exchange; the client is answered when production has, perhaps at once."""
+        began_s = self._monotonic_s()
+        at_s = self._now_s()
+        entry = endpoint.entry_at(at_s)
+        captures = entry.captures
+        if captures:
+            captures = tuple(c for c in captures if c.share >= 1 or self._draw() < c.share)
+        exchange = Exchange(entry, client, request, self._next_id(), at_s, began_s, captures)
+        entry.open += 1
+        variant = self._variant(entry, request)
+        if isinstance(variant, RuntimeFailure):
+            self._refuse(exchange, client, variant)
+            return exchange
+        instance = self._instance(entry, variant.healthy)
+        if instance is None:
+            entry.cell(variant, None).unanswered(len(variant.instances))
+            self._refuse(exchange, client, _no_instance(endpoint.name))
+            return exchange
+        self._send(exchange, variant, instance, began_s, is_retry=False)
+        return exchange
+
+    # --- Choice -------------------------------------------------------------------------------
+
+    def _variant(self, entry: Entry, request: Request) -> LiveVariant | RuntimeFailure:
+        name = entry.endpoint.name
+        target = request.target_variant
+        if target is not None:
+            return entry.variant_named(target) or runtime_errors.variant_not_found(
+                target.decode("latin-1"), name, self._aws.account_id
+            )
+        if not entry.cumulative:
+            return runtime_errors.service_unavailable(
+                f"Endpoint {name} has no production variant with a weight above 0."
+            )
+        if len(entry.variants) == 1:
+            return entry.variants[0]
+        return entry.variants[pick_by_share(entry.cumulative, self._draw())]
+
+    def _instance(self, entry: Entry, healthy: list[LiveInstance]) -> LiveInstance | None:
+        if len(healthy) > 1:
+            pick = pick_random if entry.is_random else pick_least_outstanding
+            return pick(healthy, self._draw())
+        return healthy[0] if healthy else None
+
+    # --- Production's side --------------------------------------------------------------------
+
+    def _send(
+        self,
+        exchange: Exchange,
+        variant: LiveVariant,
+        instance: LiveInstance,
+        now_s: float,
+        *,
+        is_retry: bool,
+    ) -> None:
+        instance.outstanding += 1
+        instance.pool.submit(_Production(self, exchange, variant, instance, now_s, is_retry))
+
+    def _is_retried(self, call: _Production) -> bool:
+        """Whether the call goes to another instance, of the variant as the endpoint has it now."""
+        exchange = call.exchange
+        entry = exchange.entry.endpoint.entry
+        variant = entry.variant_named(call.variant.name_bytes)
+        if variant is None:
+            return False
+        others = [instance for instance in variant.healthy if instance is not call.instance]
+        instance = self._instance(entry, others)
+        if instance is None:
+            return False
+        self._send(exchange, variant, instance, self._monotonic_s(), is_retry=True)
+        return True
+
+    def sent(self, call: _Production) -> None:
+        exchange = call.exchange
+        try:
+            self.mirror.offer(exchange, call.sent_s)
+        except Exception:
+            # The copy ends here, whatever is wrong with it; production's answer comes.
+            exchange.copy_is_open = False
+            log.exception("a copy failed", event_id=exchange.event_id.decode())
+
+    def answered(self, call: _Production, answer: UpstreamAnswer, at_s: float) -> None:
+        exchange = call.exchange
+        instance = call.instance
+        instance.outstanding -= 1
+        instance.time_limits_in_a_row = 0
+        client = exchange.client
+        if client is not None:
+            exchange.client = None
+            if 200 <= answer.status < 300:
+                head = replies.invoked(
+                    answer,
+                    date=self.date,
+                    variant=call.variant.name_bytes,
+                    instance=instance.id_bytes,
+                    event_id=exchange.event_id,
+                )
+                client.answer(head, answer.body)
+            else:
+                self._answer(
+                    client,
+                    exchange,
+                    runtime_errors.model_error(answer.status, answer.body, **self._about(exchange)),
+                    instance,
+                )
+        try:
+            latency_s = at_s - call.sent_s
+            exchange.entry.cell(call.variant, instance).answered(
+                answer.status,
+                len(call.variant.instances),
+                latency_s,
+                self._monotonic_s() - exchange.began_s - latency_s,
+            )
+            outcome = None
+            if exchange.copy_is_open or exchange.shadow is not None or exchange.captures:
+                outcome = Outcome(
+                    call.variant,
+                    instance,
+                    answer.status,
+                    "",
+                    latency_s,
+                    answer.content_type,
+                    answer.body,
+                )
+            self._production_ended(exchange, outcome)
+        except Exception:
+            # The request has ended; only its record has not.
+            log.exception("an exchange was not recorded", event_id=exchange.event_id.decode())
+
+    def failed(self, call: _Production, failure: Failure, at_s: float) -> None:
+        exchange = call.exchange
+        instance = call.instance
+        instance.outstanding -= 1
+        cell = exchange.entry.cell(call.variant, instance)
+        self._ejections.failed(instance, failure, cell)
+        if failure in UNSENT and not call.is_retry and self._is_retried(call):
+            return
+        client = exchange.client
+        if client is not None:
+            exchange.client = None
+            self._answer(client, exchange, self._words(exchange, failure), instance)
+        latency_s = at_s - call.submitted_s
+        waited_s = None
+        if failure == "deadline":
+            latency_s = waited_s = self._settings.model_time_limit_s
+        cell.unanswered(len(call.variant.instances), waited_s)
+        self._production_ended(
+            exchange, Outcome(call.variant, instance, 0, failure, latency_s, None, b"")
+        )
+
+    # --- Both sides ---------------------------------------------------------------------------
+
+    def _production_ended(self, exchange: Exchange, outcome: Outcome | None) -> None:
+        exchange.production = outcome
+        exchange.is_answered = True
+        if outcome is not None and exchange.captures:
+            self._records.capture(exchange, outcome)
+        if not exchange.copy_is_open:
+            self._close(exchange)
+        elif outcome is not None:
+            self.mirror.hold(exchange, len(outcome.body))
+
+    def _copy_ended(self, exchange: Exchange) -> None:
+        if exchange.shadow is not None and exchange.captures:
+            self._records.capture(exchange, exchange.shadow)
+        if exchange.is_answered:
+            self._close(exchange)
+
+    def _close(self, exchange: Exchange) -> None:
+        if exchange.shadow is not None:
+            self._records.pair(exchange, self._forget)
+        else:
+            self._forget(exchange)
+
+    def _forget(self, exchange: Exchange) -> None:
+        self.mirror.release(exchange)
+        exchange.entry.left()
+
+    # --- Errors -------------------------------------------------------------------------------
+
+    def _words(self, exchange: Exchange, failure: Failure) -> RuntimeFailure:
+        if failure in UNSENT:
+            return _no_instance(exchange.entry.endpoint.name)
+        if failure == "deadline":
+            return runtime_errors.model_timed_out(**self._about(exchange))
+        return runtime_errors.model_error(0, _WORDS[failure], **self._about(exchange))
+
+    def _about(self, exchange: Exchange) -> dict[str, str]:
+        return {
+            "endpoint_name": exchange.entry.endpoint.name,
+            "region": self._aws.region,
+            "account_id": self._aws.account_id,
+        }
+
+    def _answer(
+        self,
+        client: Client,
+        exchange: Exchange,
+        failure: RuntimeFailure,
+        instance: LiveInstance | None,
+    ) -> None:
+        more = b"X-Gnomon-Event-Id: %b\r\n" % exchange.event_id
+        if instance is not None:
+            more += b"X-Gnomon-Instance: %b\r\n" % instance.id_bytes
+        head = replies.failed(failure, date=self.date, request_id=exchange.event_id, more=more)
+        client.answer(head, failure.body)
+
+    def _refuse(self, exchange: Exchange, client: Client, failure: RuntimeFailure) -> None:
+        """End an exchange that reaches no instance."""
+        exchange.client = None
+        exchange.entry.left()
+        self._answer(client, exchange, failure, None)
+
+
+class _Production(Call):
+    __slots__ = ("_answer_bytes", "_plane", "exchange", "instance", "is_retry", "variant")
+
+    def __init__(
+        self,
+        plane: DataPlane,
+        exchange: Exchange,
+        variant: LiveVariant,
+        instance: LiveInstance,
+        submitted_s: float,
+        is_retry: bool,
+    ) -> None:
+        head = b"%b%b\r\n" % (instance.request_line, exchange.model_head)
+        super().__init__(head, exchange.request.body, submitted_s)
+        self._plane = plane
+        self._answer_bytes = 0
+        self.exchange = exchange
+        self.variant = variant
+        self.instance = instance
+        self.is_retry = is_retry
+
+    def sent(self) -> None:
+        self._plane.sent(self)
+
+    def takes(self, body_bytes: int, /) -> bool:
+        self._answer_bytes += body_bytes
+        return self._answer_bytes <= self._plane.max_answer_bytes
+
+    def answered(self, answer: UpstreamAnswer, at_s: float, /) -> None:
+        self._plane.answered(self, answer, at_s)
+
+    def failed(self, failure: Failure, at_s: float, /) -> None:
+        self._plane.failed(self, failure, at_s)
+
+
+def _no_instance(endpoint_name: str) -> RuntimeFailure:
+    return runtime_errors.service_unavailable(
+        f"No instance of endpoint {endpoint_name} could be reached. Try again."
+    )

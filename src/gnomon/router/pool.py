@@ -1,0 +1,223 @@
+"""The connections to one server for one purpose: kept alive, reused, bounded, timed.
+
+Production and shadow copies to the same instance use pools of their own, so that neither waits for
+the other. A pool connects in tasks (rare); sending and answering need none. Deadlines and idle
+connections are looked at by `sweep`, which the router calls periodically.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from gnomon.model.clock import Clock
+from gnomon.router.call import Call, UpstreamAnswer
+from gnomon.router.decide import Failure
+from gnomon.router.upstream import UpstreamConnection
+
+# After a failed connect nothing new is tried for so long (s) where a caller asks `is_backing_off`.
+_BACK_OFF_S = 0.5
+# The server's idle clock began before ours; a request must not cross its closing the connection.
+_KEEP_ALIVE_MARGIN = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """`time_limit_s`: for a whole call, from `submit`."""
+
+    max_connections: int
+    max_idle_s: float
+    connect_time_limit_s: float
+    time_limit_s: float
+
+
+class ReadMeter(Protocol):
+    """Is told of all bytes that a pool's connections read, and may hold their reading."""
+
+    def read(self, connection: UpstreamConnection, count: int) -> None: ...
+
+
+class Pool:
+    """Every submitted call ends: answered, or failed for a reason."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        keep_alive_s: float,
+        limits: PoolLimits,
+        clock: Clock,
+        meter: ReadMeter | None = None,
+    ) -> None:
+        self.meter = meter
+        self._host = host
+        self._port = port
+        self._limits = limits
+        self._max_idle_s = min(keep_alive_s * _KEEP_ALIVE_MARGIN, limits.max_idle_s)
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._connections: set[UpstreamConnection] = set()
+        # The longest idle at the left; the last used is used first, so that others can age.
+        self._free: deque[UpstreamConnection] = deque()
+        # In the order in which their calls were sent.
+        self._busy: dict[UpstreamConnection, None] = {}
+        self._waiting: deque[Call] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._backs_off_until_s = 0.0
+        self._is_retired = False
+
+    def submit(self, call: Call) -> None:
+        """Send the call, now or when a connection is there."""
+        free = self._free
+        while free:
+            connection = free.pop()
+            if connection.may_be_reused(call.submitted_s, self._max_idle_s):
+                self._send(connection, call, call.submitted_s)
+                return
+            connection.close()
+        self._waiting.append(call)
+        self._connect_for_waiting()
+
+    def is_backing_off(self, now_s: float) -> bool:
+        """Whether the last connect failed, a moment ago."""
+        return now_s < self._backs_off_until_s
+
+    def sweep(self, now_s: float) -> None:
+        """Fail the calls that are past their time, close the connections that idled too long."""
+        limit_s = self._limits.time_limit_s
+        while self._busy:
+            connection = next(iter(self._busy))
+            call = connection.call
+            if call is None:
+                del self._busy[connection]
+                continue
+            if now_s - call.submitted_s < limit_s:
+                break
+            connection.abort()
+            self.failed(connection, call, "deadline")
+        while self._waiting and now_s - self._waiting[0].submitted_s >= limit_s:
+            self._waiting.popleft().failed("deadline", now_s)
+        while self._free and now_s - self._free[0].idle_since_s >= self._max_idle_s:
+            self._free.popleft().close()
+
+    def retire(self) -> None:
+        """Take no new calls from now on; calls in flight end as they would have."""
+        self._is_retired = True
+        self._close_free()
+
+    def abort(self) -> None:
+        """Break every call off; each fails as `reset`."""
+        self.retire()
+        now_s = self._clock.monotonic_s()
+        for task in self._connecting:
+            task.cancel()
+        while self._waiting:
+            self._waiting.popleft().failed("reset", now_s)
+        for connection in list(self._busy):
+            call = connection.call
+            connection.abort()
+            if call is not None:
+                self.failed(connection, call, "reset")
+        self._close_free()
+
+    # --- For the connections ------------------------------------------------------------------
+
+    def answered(self, connection: UpstreamConnection, call: Call, answer: UpstreamAnswer) -> None:
+        now_s = self._clock.monotonic_s()
+        self._busy.pop(connection, None)
+        # Free before the answer is passed on: what the answer sets off can use it.
+        if connection.is_reusable and not self._is_retired:
+            connection.idle_since_s = now_s
+            self._free.append(connection)
+        else:
+            connection.close()
+        call.answered(answer, now_s)
+        if self._waiting:
+            self._serve_waiting()
+
+    def failed(self, connection: UpstreamConnection, call: Call, failure: Failure) -> None:
+        self._busy.pop(connection, None)
+        call.failed(failure, self._clock.monotonic_s())
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        self._connections.discard(connection)
+        if connection in self._free:
+            self._free.remove(connection)
+        self._connect_for_waiting()
+
+    # --- Connecting ---------------------------------------------------------------------------
+
+    def _send(self, connection: UpstreamConnection, call: Call, now_s: float) -> None:
+        self._busy[connection] = None
+        call.sent_s = now_s
+        connection.send(call)
+        call.sent()
+
+    def _serve_waiting(self) -> None:
+        now_s = self._clock.monotonic_s()
+        while self._waiting and self._free:
+            connection = self._free.pop()
+            if connection.may_be_reused(now_s, self._max_idle_s):
+                self._send(connection, self._waiting.popleft(), now_s)
+            else:
+                connection.close()
+        self._connect_for_waiting()
+
+    def _connect_for_waiting(self) -> None:
+        while (
+            len(self._connecting) < len(self._waiting)
+            and len(self._connections) + len(self._connecting) < self._limits.max_connections
+        ):
+            task = self._loop.create_task(self._connect())
+            self._connecting.add(task)
+
+    async def _connect(self) -> None:
+        outcome: UpstreamConnection | Failure
+        try:
+            async with asyncio.timeout(self._limits.connect_time_limit_s):
+                _, outcome = await self._loop.create_connection(
+                    lambda: UpstreamConnection(self), self._host, self._port
+                )
+        except TimeoutError:
+            outcome = "connect_deadline"
+        except OSError:
+            outcome = "refused"
+        finally:
+            self._connecting.discard(asyncio.current_task())
+        if isinstance(outcome, str):
+            self._connect_failed(outcome)
+        else:
+            self._connected(outcome)
+
+    def _connected(self, connection: UpstreamConnection) -> None:
+        now_s = self._clock.monotonic_s()
+        self._backs_off_until_s = 0.0
+        if not connection.is_reusable:
+            # Lost before it was used.
+            self._connect_for_waiting()
+            return
+        self._connections.add(connection)
+        if self._waiting:
+            self._send(connection, self._waiting.popleft(), now_s)
+        elif self._is_retired:
+            connection.close()
+        else:
+            connection.idle_since_s = now_s
+            self._free.append(connection)
+
+    def _connect_failed(self, failure: Failure) -> None:
+        now_s = self._clock.monotonic_s()
+        self._backs_off_until_s = now_s + _BACK_OFF_S
+        if not self._waiting:
+            return
+        # One connect stood for one call; without any connection left nothing else can serve them.
+        self._waiting.popleft().failed(failure, now_s)
+        if not self._connections and not self._connecting:
+            for _ in range(len(self._waiting)):
+                self._waiting.popleft().failed(failure, now_s)
+
+    def _close_free(self) -> None:
+        while self._free:
+            self._free.popleft().close()

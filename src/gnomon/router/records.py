@@ -1,0 +1,124 @@
+"""Turns exchanges into the frames that capture and comparison live on.
+
+Bodies in pairs are cut; the hash of one that was cut is computed in a thread, since it may be many
+megabytes. What the spool does not take is dropped and counted there: no request waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+
+from gnomon.router.counters import Spool
+from gnomon.router.exchange import Exchange, Outcome
+from gnomon.spool import frames
+
+_US = 1_000_000
+
+
+class Records:
+    """Appends frames about exchanges to the spool."""
+
+    def __init__(self, spool: Spool, pair_body_bytes: int) -> None:
+        self._spool = spool
+        self._pair_body_bytes = pair_body_bytes
+        self._hashing: set[asyncio.Task[None]] = set()
+
+    def capture(self, exchange: Exchange, outcome: Outcome) -> None:
+        """One side of the exchange, for each destination that wants it."""
+        request = exchange.request
+        answered = outcome.status != 0
+        for capture in exchange.captures:
+            self._spool.append(
+                frames.Exchange(
+                    capture_id=capture.id,
+                    endpoint_name=exchange.entry.endpoint.name,
+                    variant_name=outcome.variant.name,
+                    event_id=exchange.event_id.decode(),
+                    inference_id=_text(request.inference_id),
+                    at_s=exchange.at_s,
+                    status=outcome.status,
+                    request_content_type=_text(request.content_type),
+                    request_body=request.body if capture.request else None,
+                    response_content_type=_text(outcome.content_type),
+                    response_body=outcome.body if capture.response and answered else None,
+                )
+            )
+
+    def pair(self, exchange: Exchange, done: Callable[[Exchange], None]) -> None:
+        """Both sides of the exchange, which are there; `done` is called when it is written."""
+        limit = self._pair_body_bytes
+        production, shadow = exchange.production, exchange.shadow
+        if production is None or shadow is None:
+            raise ValueError("a pair has two sides")
+        if len(production.body) > limit or len(shadow.body) > limit:
+            task = asyncio.get_running_loop().create_task(
+                self._hash_and_append(exchange, production, shadow, done)
+            )
+            self._hashing.add(task)
+            task.add_done_callback(self._hashing.discard)
+            return
+        self._append(exchange, self._side(production, None), self._side(shadow, None))
+        done(exchange)
+
+    async def end(self) -> None:
+        """Wait for the hashes that are being computed."""
+        await asyncio.gather(*self._hashing)
+
+    async def _hash_and_append(
+        self,
+        exchange: Exchange,
+        production: Outcome,
+        shadow: Outcome,
+        done: Callable[[Exchange], None],
+    ) -> None:
+        try:
+            sides = [
+                self._side(side, await asyncio.to_thread(_sha256, side.body))
+                if len(side.body) > self._pair_body_bytes
+                else self._side(side, None)
+                for side in (production, shadow)
+            ]
+            self._append(exchange, *sides)
+        finally:
+            done(exchange)
+
+    def _append(self, exchange: Exchange, production: frames.Answer, shadow: frames.Answer) -> None:
+        entry = exchange.entry
+        if exchange.production is None or exchange.shadow is None:
+            return
+        self._spool.append(
+            frames.Pair(
+                experiment_id=entry.experiment_id,
+                endpoint_id=entry.endpoint.id,
+                production_variant_id=exchange.production.variant.id,
+                shadow_variant_id=exchange.shadow.variant.id,
+                event_id=exchange.event_id.decode(),
+                at_s=exchange.at_s,
+                production=production,
+                shadow=shadow,
+            )
+        )
+
+    def _side(self, outcome: Outcome, sha256: bytes | None) -> frames.Answer:
+        body = outcome.body
+        return frames.Answer(
+            instance_id=outcome.instance.id,
+            status=outcome.status,
+            failure=outcome.failure,
+            latency_us=int(outcome.latency_s * _US),
+            content_type=_text(outcome.content_type),
+            body=body[: self._pair_body_bytes],
+            body_bytes=len(body),
+            sha256=sha256,
+        )
+
+
+def _sha256(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
+
+
+def _text(value: bytes | None) -> str | None:
+    # Header values are bytes without a stated encoding; every byte is a character of Latin-1.
+    return None if value is None else value.decode("latin-1")

@@ -1,0 +1,212 @@
+"""One connection to a server: sends one call at a time and reads its answer.
+
+It is owned by a `pool.Pool`, which it tells when an answer is whole, when the call failed and when
+it is lost. The parser's callbacks only collect; what follows from an answer happens after the
+parser has returned, so that bytes behind an answer can never be read as the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from gnomon.router.call import Call, Headers, UpstreamAnswer
+from gnomon.router.decide import Failure
+
+if TYPE_CHECKING:
+    from gnomon.router.pool import Pool
+
+# Up to this many bytes, copying a body behind its head costs less than a second buffer to write.
+_JOINED_BYTES = 16 * 1024
+# A connection that was idle for less (s) had its end-of-file, if any, in the loop's last round.
+_UNPROBED_IDLE_S = 0.005
+_BODILESS = frozenset({204, 304})
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Free, or with exactly one call. `is_reusable` turns False for good."""
+
+    __slots__ = (
+        "_body",
+        "_ends_at_eof",
+        "_headers",
+        "_in_body",
+        "_is_whole",
+        "_parser",
+        "_poll",
+        "_pool",
+        "_status",
+        "_transport",
+        "call",
+        "idle_since_s",
+        "is_reusable",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._parser = httptools.HttpResponseParser(self)
+        self._poll: select.poll | None = None
+        self.call: Call | None = None
+        self.idle_since_s = 0.0
+        self.is_reusable = True
+        self._begin_answer()
+
+    def _begin_answer(self) -> None:
+        self._status = 0
+        self._headers: Headers = []
+        self._body: list[bytes] = []
+        self._in_body = False
+        self._ends_at_eof = False
+        self._is_whole = False
+
+    # --- For the pool -------------------------------------------------------------------------
+
+    def send(self, call: Call) -> None:
+        self.call = call
+        body = call.body
+        if len(body) <= _JOINED_BYTES:
+            self._transport.write(call.head + body)
+        else:
+            self._transport.writelines((call.head, body))
+
+    def may_be_reused(self, now_s: float, max_idle_s: float) -> bool:
+        """Whether a request may be sent on it: it is young, and the server has not closed it."""
+        if self._transport.is_closing():
+            return False
+        idle_s = now_s - self.idle_since_s
+        if idle_s < _UNPROBED_IDLE_S:
+            return True
+        return idle_s < max_idle_s and not self._has_input()
+
+    def abort(self) -> None:
+        """End it at once; its call, if any, is not told."""
+        self.call = None
+        self.is_reusable = False
+        self._transport.abort()
+
+    def close(self) -> None:
+        self.is_reusable = False
+        self._transport.close()
+
+    def hold_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _has_input(self) -> bool:
+        # Nothing is to be read from a free connection but its end.
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(
+                self._transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP
+            )
+        return bool(self._poll.poll(0))
+
+    # --- For the loop -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.call is None:
+            self.abort()
+            return
+        meter = self._pool.meter
+        if meter is not None:
+            meter.read(self, len(data))
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # What stands behind a whole answer spoils the connection, not the answer.
+            self.is_reusable = False
+            if not self._is_whole:
+                self._fail("malformed")
+                return
+        if self._is_whole:
+            self._finish()
+
+    def eof_received(self) -> None:
+        self.is_reusable = False
+        if self._ends_at_eof and self.call is not None:
+            self._finish()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.is_reusable = False
+        self._pool.lost(self)
+        self._fail("reset")
+
+    def _finish(self) -> None:
+        call = self.call
+        if call is None:
+            return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        answer = UpstreamAnswer(self._status, self._headers, body)
+        self.call = None
+        self._begin_answer()
+        self._pool.answered(self, call, answer)
+
+    def _fail(self, failure: Failure) -> None:
+        call = self.call
+        if call is not None:
+            self.abort()
+            self._pool.failed(self, call, failure)
+
+    # --- For the parser -----------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._is_whole:
+            self.is_reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Behind the body this is a trailer, which nobody asked for.
+        if not self._in_body:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._is_whole:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            return
+        self._status = status
+        self._in_body = True
+        if not self._parser.should_keep_alive():
+            self.is_reusable = False
+            self._ends_at_eof = status not in _BODILESS and not _is_framed(self._headers)
+        if self.call is not None and self.call.is_head_request:
+            self.is_reusable = False
+            self._is_whole = True
+
+    def on_body(self, body: bytes) -> None:
+        call = self.call
+        if self._is_whole or call is None:
+            return
+        if call.takes(len(body)):
+            self._body.append(body)
+        else:
+            self._fail("cut")
+
+    def on_message_complete(self) -> None:
+        if self._in_body:
+            self._is_whole = True
+        else:
+            # An interim answer (1xx): the real one follows.
+            self._headers = []
+
+
+def _is_framed(headers: Headers) -> bool:
+    """Whether the head says where the body ends."""
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"content-length":
+            return True
+        if lower == b"transfer-encoding" and value.lower().endswith(b"chunked"):
+            return True
+    return False

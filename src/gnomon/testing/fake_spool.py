@@ -1,0 +1,37 @@
+"""A spool in memory: what a router would have written, for a test to read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TypeVar
+
+from gnomon.spool.frames import Frame, Metrics
+
+SomeFrame = TypeVar("SomeFrame", bound=Frame)
+
+
+class FakeSpool:
+    """Keeps what is appended; refuses everything while `is_full`."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.is_full = False
+
+    def append(self, frame: Frame) -> bool:
+        if not self.is_full:
+            self.frames.append(frame)
+        return not self.is_full
+
+    def of(self, kind: type[SomeFrame]) -> list[SomeFrame]:
+        """The frames of one kind, in order."""
+        return [frame for frame in self.frames if isinstance(frame, kind)]
+
+    def counts(self, variant_id: str, *, instance_id: str | None = None) -> Counter[str]:
+        """Everything counted for a variant, on all instances or on one, summed by name."""
+        total: Counter[str] = Counter()
+        for frame in self.of(Metrics):
+            for delta in frame.deltas:
+                if delta.variant_id == variant_id and instance_id in {None, delta.instance_id}:
+                    for name, count in delta.counts.items():
+                        total[name] += count  # type: ignore[assignment]
+        return total

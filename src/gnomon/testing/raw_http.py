@@ -1,0 +1,77 @@
+"""An HTTP client that sends exactly the bytes that a test wants, and reads answers one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def post(path: str, body: bytes = b"", **headers: str) -> bytes:
+    """A POST request; `content_type` becomes Content-Type, and so on."""
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    head = f"POST {path} HTTP/1.1\r\nHost: test\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def invocation(endpoint_name: str, body: bytes = b"", **headers: str) -> bytes:
+    return post(f"/endpoints/{endpoint_name}/invocations", body, **headers)
+
+
+class RawClient:
+    """One connection, open while it is entered."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __aenter__(self) -> Self:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(
+        self,
+        type_: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def ask(self, data: bytes) -> Answer:
+        await self.send(data)
+        return await self.read()
+
+    async def read(self, *, to_head_request: bool = False) -> Answer:
+        """The next answer, interim ones included; raises IncompleteReadError at the end."""
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+        headers = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        length = 0 if to_head_request else int(headers.get("content-length", 0))
+        return Answer(int(first.split(" ")[1]), headers, await self.reader.readexactly(length))
+
+    async def is_closed(self) -> bool:
+        """Whether the other side has nothing more to say; waits for it."""
+        try:
+            return await self.reader.read(1) == b""
+        except ConnectionError:
+            return True
