@@ -22,7 +22,11 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 
 
 class DirectoryObjects:
-    """An `ObjectStore` in a directory, which is made if it is not there."""
+    """An `ObjectStore` in a directory, which is made if it is not there.
+
+    obstore's blocking calls are made in threads of ours: its own asynchronous ones call back into
+    Python from a thread of theirs, which aborts the process if it happens to be ending.
+    """
 
     def __init__(self, root: Path) -> None:
         self._store = LocalStore(root, mkdir=True)
@@ -30,23 +34,26 @@ class DirectoryObjects:
     async def put(self, url: str, data: bytes) -> None:
         key = _key(parse_object(url))
         with _translated(url):
-            await obstore.put_async(self._store, key, data)
+            await asyncio.to_thread(obstore.put, self._store, key, data)
 
     async def get(self, url: str) -> bytes:
         key = _key(parse_object(url))
         with _translated(url):
-            result = await obstore.get_async(self._store, key)
-            return bytes(await result.bytes_async())
+            result = await asyncio.to_thread(obstore.get, self._store, key)
+            return bytes(await asyncio.to_thread(result.bytes))
 
     async def fetch(self, url: str, path: Path) -> None:
         key = _key(parse_object(url))
+        await asyncio.to_thread(self._fetch, url, key, path)
+
+    def _fetch(self, url: str, key: str, path: Path) -> None:
         with _translated(url):
-            result = await obstore.get_async(self._store, key)
+            result = obstore.get(self._store, key)
         partial = path.with_name(f"{path.name}.partial")
         try:
             with partial.open("wb") as file:
-                async for chunk in _chunks(url, result):
-                    await asyncio.to_thread(file.write, chunk)
+                for chunk in _chunks(url, result):
+                    file.write(chunk)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -55,7 +62,7 @@ class DirectoryObjects:
         key = _key(parse_object(url))
         try:
             with _translated(url):
-                await obstore.head_async(self._store, key)
+                await asyncio.to_thread(obstore.head, self._store, key)
         except ObjectNotFound:
             return False
         return True
@@ -63,7 +70,8 @@ class DirectoryObjects:
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         parsed = parse_prefix(prefix)
         with _translated(prefix):
-            async for batch in obstore.list(self._store, _key(parsed)):
+            batches = iter(obstore.list(self._store, _key(parsed)))
+            while batch := await asyncio.to_thread(next, batches, None):
                 for item in batch:
                     bucket, _, key = item["path"].partition("/")
                     yield ObjectInfo(
@@ -73,16 +81,16 @@ class DirectoryObjects:
     async def delete(self, url: str) -> None:
         key = _key(parse_object(url))
         with contextlib.suppress(ObjectNotFound), _translated(url):
-            await obstore.delete_async(self._store, key)
+            await asyncio.to_thread(obstore.delete, self._store, key)
 
 
 def _key(url: ObjectUrl) -> str:
     return f"{url.bucket}/{url.key}" if url.key else url.bucket
 
 
-async def _chunks(url: str, result: obstore.GetResult) -> AsyncIterator[bytes]:
+def _chunks(url: str, result: obstore.GetResult) -> Iterator[bytes]:
     with _translated(url):
-        async for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
+        for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
             yield bytes(chunk)
 
 

@@ -1,0 +1,118 @@
+"""SageMaker's control API: from a request's bytes to an answer's, whatever the request was.
+
+The wire is `gnomon.aws`'s, what each operation does is in `operations/`, one file a resource.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from gnomon.aws import json_protocol
+from gnomon.aws.errors import control_error
+from gnomon.aws.response import Response
+from gnomon.aws.service import Service, load_service
+from gnomon.aws.validation import validate
+from gnomon.control.call import Call, Operation
+from gnomon.control.operations import (
+    endpoint_configs,
+    endpoints,
+    experiment_changes,
+    experiments,
+    models,
+    tags,
+)
+from gnomon.control.transactions import Transactions
+from gnomon.errors import GnomonError
+from gnomon.model.arn import Account
+
+OPERATIONS: dict[str, Operation] = {
+    "CreateModel": models.create_model,
+    "DescribeModel": models.describe_model,
+    "ListModels": models.list_models,
+    "DeleteModel": models.delete_model,
+    "CreateEndpointConfig": endpoint_configs.create_endpoint_config,
+    "DescribeEndpointConfig": endpoint_configs.describe_endpoint_config,
+    "ListEndpointConfigs": endpoint_configs.list_endpoint_configs,
+    "DeleteEndpointConfig": endpoint_configs.delete_endpoint_config,
+    "CreateEndpoint": endpoints.create_endpoint,
+    "DescribeEndpoint": endpoints.describe_endpoint,
+    "ListEndpoints": endpoints.list_endpoints,
+    "UpdateEndpoint": endpoints.update_endpoint,
+    "DeleteEndpoint": endpoints.delete_endpoint,
+    "CreateInferenceExperiment": experiments.create_inference_experiment,
+    "DescribeInferenceExperiment": experiments.describe_inference_experiment,
+    "ListInferenceExperiments": experiments.list_inference_experiments,
+    "StartInferenceExperiment": experiment_changes.start_inference_experiment,
+    "StopInferenceExperiment": experiment_changes.stop_inference_experiment,
+    "UpdateInferenceExperiment": experiment_changes.update_inference_experiment,
+    "DeleteInferenceExperiment": experiments.delete_inference_experiment,
+    "ListTags": tags.list_tags,
+}
+
+_READING = ("Describe", "List")
+
+_LOG = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Api:
+    """`changed` is called after every operation that wrote."""
+
+    service: Service
+    transactions: Transactions
+    changed: Callable[[], None]
+
+    async def handle(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Response:
+        """The answer to one request; `headers` by lower-case names. Never raises for the request's
+        sake.
+        """
+        request_id = str(uuid.uuid4())
+        try:
+            return await self._answer(method, path, headers, body, request_id)
+        except GnomonError as error:
+            return control_error(error, request_id)
+        except Exception as error:  # noqa: BLE001 - a request ends here
+            _LOG.exception("a request failed", request_id=request_id)
+            return control_error(error, request_id)
+
+    async def _answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, request_id: str
+    ) -> Response:
+        request = json_protocol.parse(
+            self.service,
+            method,
+            path,
+            headers,
+            body,
+            request_id=request_id,
+            default_region=self.transactions.account.region,
+        )
+        operation = self.service.operation(request.operation)
+        if operation.input_shape is not None:
+            validate(operation.input_shape, request.params, self.service.instance_types)
+        handler = OPERATIONS[request.operation]
+        if request.operation.startswith(_READING):
+            async with self.transactions.database.reading() as connection:
+                call = Call(
+                    connection=connection,
+                    account=Account(request.region, self.transactions.account.account_id),
+                    now_s=self.transactions.clock.now_s(),
+                    new_id=self.transactions.new_id,
+                )
+                result = await handler(call, request.params)
+        else:
+            async with self.transactions.call(request.region) as call:
+                result = await handler(call, request.params)
+            self.changed()
+        return json_protocol.answer(operation, result, request_id)
+
+
+def load() -> Service:
+    """SageMaker's service model, narrowed to the operations here."""
+    return load_service(tuple(OPERATIONS))

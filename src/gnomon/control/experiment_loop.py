@@ -1,0 +1,117 @@
+"""Moves experiments along their schedules: looks, plans, acts.
+
+The planning is in `plan_experiment`; what an action changes is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from gnomon.control.actions import (
+    BeginTest,
+    CheckModelData,
+    EndpointView,
+    EndTest,
+    ExperimentAction,
+    SetStatus,
+)
+from gnomon.control.call import Call, move_experiment
+from gnomon.control.plan_experiment import plan_experiment
+from gnomon.control.switch import begin_ending, begin_test
+from gnomon.control.transactions import Transactions
+from gnomon.errors import GnomonError
+from gnomon.model.records import EndpointRecord, ExperimentRecord
+from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
+
+_ENDED = ("Completed", "Cancelled")
+
+
+class ExperimentReconciler:
+    """`missing_barriers` counts the routers whose records of a test are not all in yet;
+    `check_model_data` raises GnomonError if an archive cannot be had; `wake` wakes an endpoint.
+    """
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        missing_barriers: Callable[[str], Awaitable[int]],
+        check_model_data: Callable[[str | None], Awaitable[None]],
+        wake: Callable[[str], None],
+    ) -> None:
+        self._transactions = transactions
+        self._missing_barriers = missing_barriers
+        self._check_model_data = check_model_data
+        self._wake = wake
+
+    async def reconcile(self, experiment_id: str) -> bool:
+        """One pass over one experiment. True if it did something."""
+        missing = await self._missing(experiment_id)
+        check: ExperimentRecord | None = None
+        async with self._transactions.call() as call:
+            record = await EXPERIMENTS.get(call.connection, experiment_id)
+            if record is None or record.status in _ENDED:
+                return False
+            endpoint = await ENDPOINTS.get(call.connection, record.endpoint_id)
+            actions = plan_experiment(record, _view(endpoint), missing, call.now_s, call.new_id())
+            for action in actions:
+                if isinstance(action, CheckModelData):
+                    check = record
+                else:
+                    await self._carry_out(call, record, endpoint, action)
+        if check is not None:
+            await self._check(check)
+        self._wake(record.endpoint_id)
+        return bool(actions)
+
+    async def _missing(self, experiment_id: str) -> int:
+        async with self._transactions.database.reading() as connection:
+            record = await EXPERIMENTS.get(connection, experiment_id)
+        if record is None or record.status != "Stopping" or record.plan.ending is None:
+            return 0
+        return await self._missing_barriers(record.plan.ending.barrier_id)
+
+    async def _carry_out(
+        self,
+        call: Call,
+        record: ExperimentRecord,
+        endpoint: EndpointRecord | None,
+        action: ExperimentAction,
+    ) -> None:
+        match action:
+            case SetStatus(status, reason) if status in _ENDED:
+                await move_experiment(call, record, status, reason, completed_at_s=call.now_s)
+            case SetStatus(status, reason):
+                await move_experiment(call, record, status, reason)
+            case BeginTest():
+                assert endpoint is not None, "a test begins on an endpoint"
+                await begin_test(call, record, endpoint)
+            case EndTest(ending):
+                assert endpoint is not None, "a test ends on an endpoint"
+                await begin_ending(call, record, endpoint, ending)
+
+    async def _check(self, record: ExperimentRecord) -> None:
+        """Created if the shadow's archive can be had, else Cancelled with the reason."""
+        reason: str | None = None
+        try:
+            await self._check_model_data(record.plan.shadow.container.model_data_url)
+        except GnomonError as error:
+            reason = str(error)
+        async with self._transactions.call() as call:
+            current = await EXPERIMENTS.get(call.connection, record.id)
+            if current is None or current.status != "Creating":
+                return
+            if reason is None:
+                await move_experiment(call, current, "Created", None)
+            else:
+                await move_experiment(call, current, "Cancelled", reason, completed_at_s=call.now_s)
+
+
+def _view(endpoint: EndpointRecord | None) -> EndpointView | None:
+    if endpoint is None:
+        return None
+    return EndpointView(
+        status=endpoint.status,
+        failure_reason=endpoint.failure_reason,
+        desired=endpoint.desired,
+        serving=endpoint.serving,
+    )

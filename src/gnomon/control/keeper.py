@@ -1,0 +1,266 @@
+"""Carries out what planners decide about instances, and records what became of them.
+
+One task a live instance: it starts or adopts it, asks after its health, and sees it end. Its
+counterparts are the host, which runs processes, and the reconciler, which decides. Every change is
+a row; what is held here besides can be lost at any moment and is found again from the rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from gnomon.control.call import move_instance
+from gnomon.control.transactions import Transactions
+from gnomon.errors import GnomonError, ModelDataUnavailable
+from gnomon.hosting.health import ping
+from gnomon.hosting.host import Exited, Host, InstanceSpec, Started
+from gnomon.hosting.images import runtime_of
+from gnomon.model.clock import Clock
+from gnomon.model.lifecycle import LIVE_INSTANCE
+from gnomon.model.records import InstanceRecord
+from gnomon.model.snapshot import Instance
+from gnomon.model.spec import VariantSpec
+from gnomon.settings import HostingSettings
+from gnomon.store.state.instances import get_instance
+
+# A start is asked after often, so that an endpoint is InService soon after its model is ready.
+_STARTING_PING_INTERVAL_S = 0.1
+# DESIGN.md rule 6: three failed pings in a row.
+_PINGS_TO_FAIL = 3
+
+_LOG = structlog.get_logger(__name__)
+
+_Work = Callable[[InstanceRecord, asyncio.Event], Awaitable[None]]
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class KeeperParts:
+    """What the keeper works with. `prepare` turns an archive's URL (or none) into a directory."""
+
+    transactions: Transactions
+    host: Host
+    prepare: Callable[[str | None], Awaitable[Path]]
+    settings: HostingSettings
+    threads: int
+    clock: Clock
+    wake: Callable[[str], None]
+
+
+class InstanceKeeper:
+    """Owns one task for each instance that lives; control's reconciler owns it.
+
+    A task is asked to leave and never cancelled: a transaction that is cut off half-way keeps its
+    connection, and with it the database's lock.
+    """
+
+    def __init__(self, parts: KeeperParts) -> None:
+        self._parts = parts
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._leaving: dict[str, asyncio.Event] = {}
+        self._stopping: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, record: InstanceRecord) -> None:
+        """Starts an instance whose intent has been written."""
+        self._spawn(record, self._start)
+
+    async def resume(self, record: InstanceRecord) -> None:
+        """Takes up an instance that an earlier control has left, if it still runs."""
+        if await self._parts.host.adopt(record.id):
+            _LOG.info("instance adopted", instance=record.id, status=record.status)
+            if record.status == "Pending":
+                # Its launcher was under way: start() answers where it is.
+                self._spawn(record, self._start)
+            else:
+                self._spawn(record, self._watch)
+        else:
+            # Nobody saw it end: that is no failure, and does not fail a change under way.
+            await self._move(record.id, "Stopped", "gone when control came back", LIVE_INSTANCE)
+
+    def stop(self, instance_id: str, endpoint_id: str) -> None:
+        """Ends an instance that no router uses any more."""
+        if instance_id not in self._stopping:
+            task = asyncio.create_task(self._stop(instance_id, endpoint_id))
+            self._stopping[instance_id] = task
+            task.add_done_callback(lambda _: self._stopping.pop(instance_id, None))
+
+    async def stop_everything(self, records: list[InstanceRecord]) -> None:
+        """Ends all of these at once: Gnomon is going down."""
+        await self._leave_all()
+        await asyncio.gather(*(self._parts.host.stop(record.id) for record in records))
+
+    async def close(self) -> None:
+        """Lets go of every task. Instances run on; those that are being stopped are waited for."""
+        await self._leave_all()
+        await asyncio.gather(*self._stopping.values())
+
+    async def _leave_all(self) -> None:
+        for leave in self._leaving.values():
+            leave.set()
+        await asyncio.gather(*self._tasks.values())
+
+    def _spawn(self, record: InstanceRecord, work: _Work) -> None:
+        leave = asyncio.Event()
+
+        async def guarded() -> None:
+            try:
+                await work(record, leave)
+            except Exception:  # noqa: BLE001 - an instance's task ends here
+                _LOG.exception("keeping an instance failed", instance=record.id)
+                await self._ended(record.id, "Gnomon failed to keep this instance; see its log.")
+
+        task = asyncio.create_task(guarded())
+        self._tasks[record.id] = task
+        self._leaving[record.id] = leave
+        task.add_done_callback(lambda _: self._forget(record.id))
+
+    def _forget(self, instance_id: str) -> None:
+        self._tasks.pop(instance_id, None)
+        self._leaving.pop(instance_id, None)
+
+    async def _start(self, record: InstanceRecord, leave: asyncio.Event) -> None:
+        try:
+            started = await unless(leave, self._launch(record))
+        except ModelDataUnavailable as error:
+            await self._ended(record.id, _download_failure(error))
+            return
+        except GnomonError as error:
+            await self._ended(record.id, str(error))
+            return
+        if started is None:
+            return
+        address = Instance(
+            id=record.id,
+            host=started.host,
+            port=started.port,
+            keep_alive_s=started.keep_alive_s,
+            ping_path=started.ping_path,
+            invocation_path=started.invocation_path,
+        )
+        changed = await self._move(record.id, "Starting", "", ("Pending",), address=address)
+        if changed is not None:
+            await self._watch(changed, leave)
+
+    async def _launch(self, record: InstanceRecord) -> Started:
+        container = record.spec.container
+        return await self._parts.host.start(
+            InstanceSpec(
+                instance_id=record.id,
+                endpoint_name=record.endpoint_name,
+                variant_name=record.variant_name,
+                runtime=runtime_of(container.image, self._parts.settings.images),
+                model_dir=await self._parts.prepare(container.model_data_url),
+                environment=container.environment,
+                threads=self._parts.threads,
+            )
+        )
+
+    async def _watch(self, record: InstanceRecord, leave: asyncio.Event) -> None:
+        """Until the instance has ended or failed, or the task is to leave."""
+        clock = self._parts.clock
+        began_s = clock.monotonic_s()
+        limit_s = record.spec.startup_time_limit_s or self._parts.settings.startup_time_limit_s
+        healthy = record.status == "InService"
+        failed_pings = 0
+        while not leave.is_set():
+            if isinstance(await self._parts.host.observe(record.id), Exited):
+                await self._ended(
+                    record.id, _ping_failure(record.spec) if not healthy else "exited"
+                )
+                return
+            assert record.address is not None, "a started instance has an address"
+            well = await ping(
+                record.address.host,
+                record.address.port,
+                record.address.ping_path,
+                self._parts.settings.ping_time_limit_s,
+            )
+            failed_pings = 0 if well else failed_pings + 1
+            if well and not healthy:
+                healthy = True
+                await self._move(record.id, "InService", "", ("Starting",))
+            if not healthy and clock.monotonic_s() - began_s > limit_s:
+                await self._fail(record, _ping_failure(record.spec))
+                return
+            if healthy and failed_pings >= _PINGS_TO_FAIL:
+                await self._fail(record, f"{_PINGS_TO_FAIL} pings in a row failed")
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(
+                    leave.wait(),
+                    self._parts.settings.ping_interval_s if healthy else _STARTING_PING_INTERVAL_S,
+                )
+
+    async def _fail(self, record: InstanceRecord, reason: str) -> None:
+        await self._ended(record.id, reason)
+        await self._parts.host.stop(record.id)
+
+    async def _stop(self, instance_id: str, endpoint_id: str) -> None:
+        await self._move(instance_id, "Stopping", "", ("Draining",))
+        if instance_id in self._tasks:
+            self._leaving[instance_id].set()
+            await self._tasks[instance_id]
+        await self._parts.host.stop(instance_id)
+        await self._move(instance_id, "Stopped", "no longer wanted", ("Stopping",))
+        self._parts.wake(endpoint_id)
+
+    async def _ended(self, instance_id: str, reason: str) -> None:
+        """Failed if it was wanted, Stopped if it was on its way out."""
+        failed = await self._move(
+            instance_id, "Failed", reason, ("Pending", "Starting", "InService")
+        )
+        if failed is None:
+            await self._move(instance_id, "Stopped", reason, ("Draining", "Stopping"))
+
+    async def _move(
+        self,
+        instance_id: str,
+        status: str,
+        reason: str,
+        only_from: tuple[str, ...],
+        **changes: Instance,
+    ) -> InstanceRecord | None:
+        """Changes the row if its status is one of `only_from`; None if it is not."""
+        async with self._parts.transactions.call() as call:
+            record = await get_instance(call.connection, instance_id)
+            if record is None or record.status not in only_from:
+                return None
+            record = await move_instance(call, record, status, reason, **changes)
+        self._parts.wake(record.endpoint_id)
+        return record
+
+
+async def unless(leave: asyncio.Event, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+    """What `work` returns, or None if `leave` is set first: then the work is cancelled."""
+    doing, leaving = asyncio.create_task(work), asyncio.create_task(leave.wait())
+    try:
+        await asyncio.wait((doing, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return doing.result()
+        return None
+    finally:
+        for task in (doing, leaving):
+            task.cancel()
+        await asyncio.gather(doing, leaving, return_exceptions=True)
+
+
+def _ping_failure(variant: VariantSpec) -> str:
+    return (
+        f"The primary container for production variant {variant.name} did not pass the ping "
+        "health check. Please check CloudWatch logs for this endpoint."
+    )
+
+
+def _download_failure(error: ModelDataUnavailable) -> str:
+    return (
+        f'Failed to download model data for container "container_1" from URL: "{error.url}". '
+        "Please ensure that there is an object located at the URL and that the role passed to "
+        f"CreateModel has permissions to download the object. ({error.reason})"
+    )

@@ -1,0 +1,129 @@
+"""Control's heart: sees that every endpoint and experiment is looked at when it may need it.
+
+Level-triggered: an interrupted transition is seen again at the next look and carried on, so that
+nothing has to be resumed. A wake-up only makes the next look come sooner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import structlog
+
+from gnomon.control.endpoint_loop import EndpointReconciler
+from gnomon.control.experiment_loop import ExperimentReconciler
+from gnomon.control.keeper import InstanceKeeper
+from gnomon.control.routers import RouterRegister
+from gnomon.control.transactions import Transactions
+from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
+from gnomon.model.records import ExperimentRecord
+from gnomon.store.state.instances import instances_of
+from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
+
+# How often all that is under way is looked at, woken or not, in seconds.
+TICK_S = 0.2
+# How long nothing is looked at while nothing is under way: bounds how late a clock that was set is
+# noticed, in seconds.
+REST_S = 1.0
+_CHANGING = ("Creating", "Updating", "Deleting")
+_RESTING_EXPERIMENT = ("Created", "Running")
+
+_LOG = structlog.get_logger(__name__)
+
+
+class ControlLoop:
+    """One pass after another, until `close`. It is never cancelled: see `InstanceKeeper`."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        endpoints: EndpointReconciler,
+        experiments: ExperimentReconciler,
+        keeper: InstanceKeeper,
+        routers: RouterRegister,
+    ) -> None:
+        self._transactions = transactions
+        self._endpoints = endpoints
+        self._experiments = experiments
+        self._keeper = keeper
+        self._routers = routers
+        self._woken: set[str] = set()
+        self._bell = asyncio.Event()
+        self._closing = False
+
+    def wake(self, endpoint_id: str) -> None:
+        """Something about this endpoint may have changed."""
+        self._woken.add(endpoint_id)
+        self._bell.set()
+
+    def ring(self) -> None:
+        """Something may have changed; the rows say what."""
+        self._bell.set()
+
+    async def resume(self) -> None:
+        """Takes up what an earlier control has left: its instances, and every endpoint once."""
+        async with self._transactions.database.reading() as connection:
+            instances = await instances_of(connection, statuses=LIVE_INSTANCE)
+            endpoints = await ENDPOINTS.all(connection)
+        for record in instances:
+            await self._keeper.resume(record)
+        self._woken.update(endpoint.id for endpoint in endpoints)
+
+    def close(self) -> None:
+        """Ends `run` after the pass that it is in."""
+        self._closing = True
+        self._bell.set()
+
+    async def run(self) -> None:
+        while not self._closing:
+            await self._guarded("routers", self._routers.look)
+            experiments, endpoints = await self._unfinished()
+            for experiment in experiments:
+                await self._guarded(
+                    experiment.name, partial(self._experiments.reconcile, experiment.id)
+                )
+            for endpoint_id in endpoints | self._take_woken():
+                if await self._guarded(
+                    endpoint_id, partial(self._endpoints.reconcile, endpoint_id)
+                ):
+                    self._woken.add(endpoint_id)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(
+                    self._bell.wait(), self._rest_s(experiments, bool(endpoints or self._woken))
+                )
+            self._bell.clear()
+
+    def _take_woken(self) -> set[str]:
+        woken, self._woken = self._woken, set()
+        return woken
+
+    def _rest_s(self, experiments: Sequence[ExperimentRecord], under_way: bool) -> float:
+        """Until the next look, if nothing rings before."""
+        if under_way or any(e.status not in _RESTING_EXPERIMENT for e in experiments):
+            return TICK_S
+        now_s = self._transactions.clock.now_s()
+        times = [
+            record.plan.starts_at_s if record.status == "Created" else record.plan.ends_at_s
+            for record in experiments
+        ]
+        # A pass that failed at its time must not become a busy loop.
+        return max(TICK_S / 10, min([now_s + REST_S, *times]) - now_s)
+
+    async def _unfinished(self) -> tuple[list[ExperimentRecord], set[str]]:
+        async with self._transactions.database.reading() as connection:
+            experiments = await EXPERIMENTS.where(connection, status=UNFINISHED_EXPERIMENT)
+            changing = await ENDPOINTS.where(connection, status=_CHANGING)
+            leaving = await instances_of(connection, statuses=("Draining", "Stopping"))
+        endpoints = {endpoint.id for endpoint in changing} | {i.endpoint_id for i in leaving}
+        return experiments, endpoints
+
+    async def _guarded(self, what: str, work: Callable[[], Awaitable[bool]]) -> bool:
+        """One piece of a pass: an unexpected error ends this piece, not the loop."""
+        try:
+            return await work()
+        except Exception:  # noqa: BLE001 - a piece of a pass ends here
+            _LOG.exception("a pass failed; it is tried again", of=what)
+            return False

@@ -1,0 +1,86 @@
+"""From an endpoint configuration's request to an endpoint's desired state, and to its captures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gnomon.control.call import Call, Params
+from gnomon.control.operations.models import container_of, find_model
+from gnomon.errors import ValidationFailed
+from gnomon.model.records import EndpointConfigRecord
+from gnomon.model.snapshot import Capture
+from gnomon.model.spec import CaptureDefinition, EndpointSpec, VariantSpec
+from gnomon.store.state.instances import add_capture
+
+
+async def resolve(
+    call: Call, config: EndpointConfigRecord, former: EndpointSpec | None
+) -> EndpointSpec:
+    """The desired state that `config` asks for; variants that `former` has keep their ids."""
+    request: Any = config.request
+    ids = {variant.name: variant.id for variant in former.variants} if former else {}
+    production = [await _variant(call, item, ids) for item in request["ProductionVariants"]]
+    shadows = [
+        await _variant(call, item, ids) for item in request.get("ShadowProductionVariants") or []
+    ]
+    routing = (request["ProductionVariants"][0].get("RoutingConfig") or {}).get("RoutingStrategy")
+    return EndpointSpec(
+        config_name=config.name,
+        production=tuple(production),
+        shadow=shadows[0] if shadows else None,
+        routing=routing or "LEAST_OUTSTANDING_REQUESTS",
+        captures=await _captures(call, request.get("DataCaptureConfig") or {}),
+    )
+
+
+async def _variant(call: Call, item: Params, ids: dict[str, str]) -> VariantSpec:
+    model = await find_model(call, item["ModelName"])
+    return VariantSpec(
+        id=ids.get(item["VariantName"]) or call.new_id(),
+        name=item["VariantName"],
+        model_name=model.name,
+        model_id=model.id,
+        container=container_of(model.request),
+        instance_type=item["InstanceType"],
+        count=item["InitialInstanceCount"],
+        weight=float(item.get("InitialVariantWeight", 1.0)),
+        startup_time_limit_s=item.get("ContainerStartupHealthCheckTimeoutInSeconds"),
+    )
+
+
+async def _captures(call: Call, config: Params) -> tuple[Capture, ...]:
+    if not config or not config.get("EnableCapture", False):
+        return ()
+    headers = config.get("CaptureContentTypeHeader") or {}
+    capture_id = await define_capture(
+        call,
+        config["DestinationS3Uri"],
+        headers.get("CsvContentTypes") or [],
+        headers.get("JsonContentTypes") or [],
+    )
+    modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
+    return (
+        Capture(
+            id=capture_id,
+            experiment_id="",
+            share=config["InitialSamplingPercentage"] / 100,
+            request=bool(modes & {"Input", "InputAndOutput"}),
+            response=bool(modes & {"Output", "InputAndOutput"}),
+        ),
+    )
+
+
+async def define_capture(
+    call: Call, destination: str, csv_content_types: list[str], json_content_types: list[str]
+) -> str:
+    """Keeps where records go under a new capture id. A destination other than s3:// is refused."""
+    if not destination.startswith("s3://"):
+        raise ValidationFailed(f"The destination {destination} must begin with s3://.")
+    capture_id = call.new_id()
+    definition = CaptureDefinition(
+        destination=destination.rstrip("/"),
+        csv_content_types=tuple(csv_content_types),
+        json_content_types=tuple(json_content_types),
+    )
+    await add_capture(call.connection, capture_id, definition)
+    return capture_id

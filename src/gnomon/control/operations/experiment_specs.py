@@ -1,0 +1,131 @@
+"""What an endpoint becomes under a test and at its end, and the configurations that say so.
+
+Pure but for the configuration rows: an experiment's swaps are endpoint configurations like any
+other, listed like any other, and removed with the experiment when nothing uses them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import msgspec
+
+from gnomon.control.call import Call
+from gnomon.model.arn import ENDPOINT_CONFIG
+from gnomon.model.experiment import ModelVariant
+from gnomon.model.records import EndpointConfigRecord, ExperimentRecord
+from gnomon.model.snapshot import Capture, Experiment
+from gnomon.model.spec import EndpointSpec, VariantSpec
+from gnomon.store.state.resources import ENDPOINT_CONFIGS
+
+# A production variant whose weight is 0 gets this one for the test: a share needs something to be
+# a share of.
+_TEST_WEIGHT = 1.0
+# Of the experiment's name, this much stands in the names of its configurations; with the dash and
+# eight digits that is AWS's bound of 63.
+_NAME_CHARACTERS = 54
+
+
+def test_spec(experiment: ExperimentRecord, former: EndpointSpec, config_name: str) -> EndpointSpec:
+    """The endpoint under the test: its production variant, the shadow, and what rides on them."""
+    plan = experiment.plan
+    production = _sized(former.production[0], plan.production)
+    if production.weight <= 0:
+        production = msgspec.structs.replace(production, weight=_TEST_WEIGHT)
+    shadow = plan.shadow
+    captures = tuple(capture for capture in former.captures if not capture.experiment_id)
+    if plan.capture_id:
+        captures = (*captures, Capture(id=plan.capture_id, experiment_id=experiment.id))
+    return EndpointSpec(
+        config_name=config_name,
+        production=(production,),
+        shadow=VariantSpec(
+            id=shadow.variant_id,
+            name=shadow.variant_name,
+            model_name=shadow.model_name,
+            model_id=shadow.model_id,
+            container=shadow.container,
+            instance_type=shadow.instance_type,
+            count=shadow.count,
+            weight=production.weight * plan.sampling_percentage / 100,
+        ),
+        routing=former.routing,
+        experiment=Experiment(id=experiment.id, name=experiment.name, ends_at_s=plan.ends_at_s),
+        captures=captures,
+    )
+
+
+def promoted_spec(running: EndpointSpec, config_name: str) -> EndpointSpec:
+    """The shadow as the only production variant, under its own name; its instances stay."""
+    assert running.shadow is not None, "only an endpoint under test has a shadow to promote"
+    weight = running.production[0].weight
+    return EndpointSpec(
+        config_name=config_name,
+        production=(msgspec.structs.replace(running.shadow, weight=weight),),
+        routing=running.routing,
+        captures=_without_test(running),
+    )
+
+
+def retained_spec(running: EndpointSpec, config_name: str) -> EndpointSpec:
+    """Both stay: the shadow goes on mirroring as a plain shadow variant."""
+    return msgspec.structs.replace(
+        running, config_name=config_name, experiment=None, captures=_without_test(running)
+    )
+
+
+def resized(spec: EndpointSpec, sizes: dict[str, tuple[str, int]]) -> EndpointSpec:
+    """The state with instance type and count of the variants that `sizes` names."""
+
+    def size(variant: VariantSpec) -> VariantSpec:
+        instance_type, count = sizes.get(variant.name, (variant.instance_type, variant.count))
+        return msgspec.structs.replace(variant, instance_type=instance_type, count=count)
+
+    return msgspec.structs.replace(
+        spec,
+        production=tuple(size(variant) for variant in spec.production),
+        shadow=size(spec.shadow) if spec.shadow else None,
+    )
+
+
+def new_config_name(experiment_name: str) -> str:
+    return f"{experiment_name[:_NAME_CHARACTERS]}-{secrets.token_hex(4)}"
+
+
+async def keep_config(call: Call, experiment: ExperimentRecord, spec: EndpointSpec) -> None:
+    """Adds the endpoint configuration that `spec` names, so that it can be described."""
+    request: dict[str, Any] = {
+        "EndpointConfigName": spec.config_name,
+        "ProductionVariants": [_variant_request(variant) for variant in spec.production],
+    }
+    if spec.shadow is not None:
+        request["ShadowProductionVariants"] = [_variant_request(spec.shadow)]
+    record = EndpointConfigRecord(
+        id=call.new_id(),
+        name=spec.config_name,
+        arn=call.account.arn(ENDPOINT_CONFIG, spec.config_name),
+        created_at_s=call.now_s,
+        tags={},
+        request=request,
+        experiment_id=experiment.id,
+    )
+    await ENDPOINT_CONFIGS.add(call.connection, record)
+
+
+def _without_test(running: EndpointSpec) -> tuple[Capture, ...]:
+    return tuple(capture for capture in running.captures if not capture.experiment_id)
+
+
+def _sized(variant: VariantSpec, wanted: ModelVariant) -> VariantSpec:
+    return msgspec.structs.replace(variant, instance_type=wanted.instance_type, count=wanted.count)
+
+
+def _variant_request(variant: VariantSpec) -> dict[str, Any]:
+    return {
+        "VariantName": variant.name,
+        "ModelName": variant.model_name,
+        "InstanceType": variant.instance_type,
+        "InitialInstanceCount": variant.count,
+        "InitialVariantWeight": variant.weight,
+    }

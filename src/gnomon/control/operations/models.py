@@ -1,0 +1,107 @@
+"""CreateModel, DescribeModel, ListModels, DeleteModel."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from gnomon.control.call import Call, Params
+from gnomon.control.operations.listing import page
+from gnomon.control.operations.refusals import refuse
+from gnomon.control.operations.tags import tags_of
+from gnomon.errors import ValidationFailed
+from gnomon.model.arn import MODEL
+from gnomon.model.records import ModelRecord
+from gnomon.model.spec import Container
+from gnomon.store.state.resources import MODELS
+
+_REFUSED_CONTAINER_MEMBERS = {
+    "ModelPackageName": "Gnomon has no model packages. Give Image and ModelDataUrl.",
+    "ModelDataSource": "give the archive's URL as ModelDataUrl.",
+    "MultiModelConfig": "an instance serves one model.",
+    "AdditionalModelDataSources": "an instance serves one model.",
+}
+
+
+async def create_model(call: Call, params: Params) -> dict[str, Any]:
+    name = params["ModelName"]
+    arn = call.account.arn(MODEL, name)
+    if await MODELS.find(call.connection, name):
+        raise ValidationFailed(f'Cannot create already existing model "{arn}".')
+    container_of(params)
+    record = ModelRecord(
+        id=call.new_id(),
+        name=name,
+        arn=arn,
+        created_at_s=call.now_s,
+        tags=tags_of(params),
+        request={key: value for key, value in params.items() if key != "Tags"},
+    )
+    await MODELS.add(call.connection, record)
+    return {"ModelArn": arn}
+
+
+async def describe_model(call: Call, params: Params) -> dict[str, Any]:
+    record = await find_model(call, params["ModelName"])
+    return {
+        **record.request,
+        "CreationTime": datetime.fromtimestamp(record.created_at_s, UTC),
+        "ModelArn": record.arn,
+    }
+
+
+async def list_models(call: Call, params: Params) -> dict[str, Any]:
+    shown, token = page(await MODELS.all(call.connection), params, default_order="Descending")
+    return {
+        "Models": [
+            {
+                "ModelName": record.name,
+                "ModelArn": record.arn,
+                "CreationTime": datetime.fromtimestamp(record.created_at_s, UTC),
+            }
+            for record in shown
+        ],
+        "NextToken": token,
+    }
+
+
+async def delete_model(call: Call, params: Params) -> dict[str, Any]:
+    record = await find_model(call, params["ModelName"])
+    await MODELS.remove(call.connection, record.id)
+    return {}
+
+
+async def find_model(call: Call, name: str) -> ModelRecord:
+    """The model of this name. Raises ValidationFailed in SageMaker's words if there is none."""
+    record = await MODELS.find(call.connection, name)
+    if record is None:
+        raise ValidationFailed(f'Could not find model "{call.account.arn(MODEL, name)}".')
+    return record
+
+
+def container_of(request: Params) -> Container:
+    """The one container of a CreateModel request. Raises ValidationFailed for other forms."""
+    containers = request.get("Containers") or []
+    primary = request.get("PrimaryContainer")
+    if primary and containers:
+        raise ValidationFailed("Give either PrimaryContainer or Containers, not both.")
+    if len(containers) > 1:
+        raise ValidationFailed(
+            "More than one element in Containers is not supported: an instance runs one."
+        )
+    container = primary or (containers[0] if containers else None)
+    if container is None:
+        raise ValidationFailed("A model needs a PrimaryContainer.")
+    refuse(container, "PrimaryContainer.", _REFUSED_CONTAINER_MEMBERS)
+    if container.get("Mode") == "MultiModel":
+        raise ValidationFailed("Mode MultiModel is not supported: an instance serves one model.")
+    if not container.get("Image"):
+        raise ValidationFailed("PrimaryContainer needs an Image.")
+    url = container.get("ModelDataUrl")
+    if url and not url.startswith(("s3://", "file://")):
+        raise ValidationFailed(f"ModelDataUrl {url} must begin with s3:// or file://.")
+    return Container(
+        image=container["Image"],
+        model_data_url=url,
+        environment=dict(container.get("Environment") or {}),
+    )

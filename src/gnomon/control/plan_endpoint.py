@@ -1,0 +1,185 @@
+"""What an endpoint needs next. Pure: from what is desired and what was seen to actions.
+
+An update starts what is missing beside what serves; when everything desired is healthy the desired
+state serves, and what is left over is drained. Nothing here waits, and every answer stays right
+when it is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gnomon.control.actions import (
+    DrainInstance,
+    EndpointAction,
+    FailChange,
+    RemoveEndpoint,
+    Serve,
+    StartInstance,
+    StopInstance,
+)
+from gnomon.model.records import EndpointRecord, InstanceRecord
+from gnomon.model.snapshot import Endpoint, Shadow, Variant
+from gnomon.model.spec import EndpointSpec, VariantSpec
+
+# Restarts of an instance that keeps failing: 1 s after the first failure, doubled up to this.
+MAX_RESTART_DELAY_S = 30.0
+# Failures further back than this no longer lengthen the delay.
+FAILURE_MEMORY_S = 300.0
+
+_GROWING = ("Pending", "Starting", "InService")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Instances of the endpoint that live, or failed of late, oldest first.
+
+    `released`: draining instances that no router can still be using.
+    """
+
+    instances: Sequence[InstanceRecord]
+    released: frozenset[str]
+
+
+def plan_endpoint(
+    endpoint: EndpointRecord, observed: Observed, now_s: float
+) -> list[EndpointAction]:
+    """Actions that bring the endpoint nearer to what is desired; none when it is there."""
+    stops: list[EndpointAction] = [
+        StopInstance(instance.id)
+        for instance in observed.instances
+        if (instance.status == "Draining" and instance.id in observed.released)
+        or instance.status == "Stopping"
+    ]
+    if endpoint.status == "Deleting":
+        living = [i for i in observed.instances if i.status != "Failed"]
+        if not living:
+            return [RemoveEndpoint()]
+        return [*_drain(i for i in living if i.status in _GROWING), *stops]
+    if endpoint.status == "Failed":
+        return [*_drain(i for i in observed.instances if i.status in _GROWING), *stops]
+
+    changing = endpoint.status in {"Creating", "Updating"}
+    if changing:
+        failed = _failure(endpoint, observed.instances)
+        if failed is not None:
+            return [FailChange(failed), *stops]
+        if all(
+            len(_running(variant, observed.instances, ("InService",))) >= variant.count
+            for variant in endpoint.desired.variants
+        ):
+            return [Serve(), *stops]
+    return [
+        *_starts(endpoint.desired, observed.instances, changing=changing, now_s=now_s),
+        *_drain(_superfluous(endpoint, observed.instances)),
+        *stops,
+    ]
+
+
+def route_of(
+    endpoint: EndpointRecord, instances: Sequence[InstanceRecord], version: int
+) -> Endpoint | None:
+    """What routers are told of the endpoint; None before it first served and when it goes."""
+    spec = endpoint.serving
+    if spec is None or endpoint.status == "Deleting":
+        return None
+
+    def variant(of: VariantSpec) -> Variant:
+        return Variant(
+            id=of.id,
+            name=of.name,
+            weight=of.weight,
+            instances=tuple(
+                instance.address
+                for instance in _running(of, instances, ("InService",))
+                if instance.address is not None
+            ),
+        )
+
+    return Endpoint(
+        id=endpoint.id,
+        name=endpoint.name,
+        version=version,
+        production=tuple(variant(of) for of in spec.production),
+        routing=spec.routing,
+        shadow=Shadow(variant(spec.shadow), spec.shadow_share) if spec.shadow else None,
+        experiment=spec.experiment,
+        captures=spec.captures,
+        barriers=spec.barriers,
+    )
+
+
+def _running(
+    variant: VariantSpec, instances: Sequence[InstanceRecord], statuses: tuple[str, ...]
+) -> list[InstanceRecord]:
+    return [
+        instance
+        for instance in instances
+        if instance.status in statuses
+        and instance.variant_id == variant.id
+        and instance.fingerprint == variant.fingerprint
+    ]
+
+
+def _starts(
+    desired: EndpointSpec, instances: Sequence[InstanceRecord], *, changing: bool, now_s: float
+) -> list[EndpointAction]:
+    actions: list[EndpointAction] = []
+    for variant in desired.variants:
+        growing = _running(variant, instances, _GROWING)
+        missing = variant.count - len(growing)
+        if missing <= 0 or (not changing and now_s < _restart_at_s(variant, instances, now_s)):
+            continue
+        if variant is desired.shadow:
+            # Shadows start one at a time: production keeps the machine.
+            starting = any(instance.status != "InService" for instance in growing)
+            missing = 0 if starting else 1
+        actions.extend(StartInstance(variant) for _ in range(missing))
+    return actions
+
+
+def _restart_at_s(variant: VariantSpec, instances: Sequence[InstanceRecord], now_s: float) -> float:
+    ends = [
+        instance.ended_at_s
+        for instance in _running(variant, instances, ("Failed",))
+        if instance.ended_at_s is not None and now_s - instance.ended_at_s < FAILURE_MEMORY_S
+    ]
+    if not ends:
+        return 0.0
+    return max(ends) + min(MAX_RESTART_DELAY_S, 2.0 ** (len(ends) - 1))
+
+
+def _failure(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> str | None:
+    """Why the change under way cannot succeed: an instance that it started has failed."""
+    for variant in endpoint.desired.variants:
+        for instance in _running(variant, instances, ("Failed",)):
+            if instance.created_at_s >= endpoint.changing_since_s:
+                return instance.reason
+    return None
+
+
+def _superfluous(
+    endpoint: EndpointRecord, instances: Sequence[InstanceRecord]
+) -> list[InstanceRecord]:
+    """Instances that neither what is desired nor what serves has use for."""
+    specs = [endpoint.desired] + ([endpoint.serving] if endpoint.serving else [])
+    keep: dict[tuple[str, str], int] = {}
+    for spec in specs:
+        for variant in spec.variants:
+            identity = (variant.id, variant.fingerprint)
+            keep[identity] = max(keep.get(identity, 0), variant.count)
+    extra = []
+    # Healthy ones first, then the oldest: what is left over is what is youngest and not ready.
+    for instance in sorted(instances, key=lambda i: (i.status != "InService", i.id)):
+        if instance.status not in _GROWING:
+            continue
+        identity = (instance.variant_id, instance.fingerprint)
+        keep[identity] = keep.get(identity, 0) - 1
+        if keep[identity] < 0:
+            extra.append(instance)
+    return extra
+
+
+def _drain(instances: Iterable[InstanceRecord]) -> list[EndpointAction]:
+    return [DrainInstance(instance.id) for instance in instances]

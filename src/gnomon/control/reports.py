@@ -1,0 +1,166 @@
+"""What was measured of an experiment, or of an endpoint: figures from telemetry under the names
+that state knows. Judging them is left to `gnomon.stats`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gnomon.control.call import Call
+from gnomon.control.operations.endpoints import find_endpoint
+from gnomon.control.operations.experiments import describe_inference_experiment, find_experiment
+from gnomon.control.transactions import Transactions
+from gnomon.model import metric
+from gnomon.model.records import EventRecord, ExperimentRecord
+from gnomon.stats.histogram import Histogram
+from gnomon.store.database import Database
+from gnomon.store.state.instances import events_of, instances_of
+from gnomon.store.telemetry import queries
+
+_PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+class Reports:
+    """Reads both databases; writes nothing."""
+
+    def __init__(self, transactions: Transactions, telemetry: Database) -> None:
+        self._transactions = transactions
+        self._telemetry = telemetry
+
+    async def experiment(self, name: str) -> dict[str, Any]:
+        """Both variants side by side, the mirror's counts and the pairs; ResourceNotFound."""
+        async with self._transactions.database.reading() as connection:
+            call = self._call(connection)
+            record = await find_experiment(call, name)
+            description = await describe_inference_experiment(call, {"Name": name})
+            events = await events_of(connection, record.id)
+        async with self._telemetry.reading() as connection:
+            found = await queries.metrics(connection, queries.Scope(experiment_id=record.id))
+            pairs = await queries.pair_summary(connection, record.id)
+        plan = record.plan
+        production_id = plan.former.production[0].id if plan.former else ""
+        seconds = running_s(events, self._transactions.clock.now_s())
+        known = pairs.same + pairs.different
+        return {
+            "experiment": {
+                "name": record.name,
+                "arn": record.arn,
+                "status": record.status,
+                "status_reason": record.status_reason,
+                "endpoint": record.endpoint_name,
+                "starts_at": description["Schedule"]["StartTime"],
+                "ends_at": description["Schedule"]["EndTime"],
+                "completed_at": description["CompletionTime"],
+                "sampling_percentage": plan.sampling_percentage,
+            },
+            "seconds": seconds,
+            "production": variant_figures(
+                plan.production.variant_name,
+                [m for m in found if m.variant_id == production_id],
+                seconds,
+            ),
+            "shadow": variant_figures(
+                plan.shadow.variant_name,
+                [m for m in found if m.variant_id == plan.shadow.variant_id],
+                seconds,
+            ),
+            "mirror": mirror_figures([m for m in found if m.variant_id == plan.shadow.variant_id]),
+            "pairs": {
+                "pairs": pairs.pairs,
+                "same": pairs.same,
+                "different": pairs.different,
+                "unknown": pairs.unknown,
+                "agreement": pairs.same / known if known else None,
+                "shadow_errors": pairs.shadow_errors,
+            },
+            "captures": {"destination": _destination(record)},
+        }
+
+    async def endpoint(self, name: str) -> dict[str, Any]:
+        """All that was counted on an endpoint, by variant, with those that have gone."""
+        async with self._transactions.database.reading() as connection:
+            record = await find_endpoint(self._call(connection), name)
+            instances = await instances_of(connection, record.id)
+        names = {instance.variant_id: instance.variant_name for instance in instances}
+        async with self._telemetry.reading() as connection:
+            found = await queries.metrics(connection, queries.Scope(endpoint_id=record.id))
+        by_name: dict[str, list[queries.InstanceMetrics]] = {}
+        for metrics in found:
+            by_name.setdefault(names.get(metrics.variant_id, metrics.variant_id), []).append(
+                metrics
+            )
+        return {
+            "endpoint": record.name,
+            "status": record.status,
+            "variants": {
+                variant: variant_figures(variant, metrics, 0.0)
+                for variant, metrics in by_name.items()
+            },
+        }
+
+    def _call(self, connection: Any) -> Call:
+        return Call(
+            connection=connection,
+            account=self._transactions.account,
+            now_s=self._transactions.clock.now_s(),
+            new_id=self._transactions.new_id,
+        )
+
+
+def running_s(events: list[EventRecord], now_s: float) -> float:
+    """Seconds from an experiment's first Running to its Stopping, or to now; 0 before. Pure."""
+    began = [event.at_s for event in events if event.after == "Running"]
+    ended = [event.at_s for event in events if event.after == "Stopping"]
+    return max(0.0, (max(ended) if ended else now_s) - min(began)) if began else 0.0
+
+
+def variant_figures(
+    name: str, metrics: list[queries.InstanceMetrics], seconds: float
+) -> dict[str, Any]:
+    """One variant's counts and latencies (ms), summed over its instances. Pure."""
+    latency = Histogram()
+    for item in metrics:
+        if metric.MODEL_LATENCY_US in item.histograms:
+            latency.merge(item.histograms[metric.MODEL_LATENCY_US].counts)
+    per_instance = total(metrics, metric.INVOCATIONS_PER_INSTANCE)
+    quantiles = {label: latency.quantile(q) for label, q in _PERCENTILES.items()}
+    return {
+        "variant": name,
+        "invocations": round(total(metrics, metric.INVOCATIONS)),
+        "errors_4xx": round(total(metrics, metric.ERRORS_4XX)),
+        "errors_5xx": round(total(metrics, metric.ERRORS_5XX)),
+        "model_errors": round(total(metrics, metric.MODEL_ERRORS)),
+        "requests_per_s_per_instance": per_instance / seconds if seconds else None,
+        "latency_ms": {
+            label: None if value is None else value / 1000 for label, value in quantiles.items()
+        },
+        "by_instance": {
+            item.instance_id: round(item.counts.get(metric.INVOCATIONS, 0))
+            for item in metrics
+            if item.instance_id and item.counts.get(metric.INVOCATIONS, 0)
+        },
+    }
+
+
+def mirror_figures(metrics: list[queries.InstanceMetrics]) -> dict[str, Any]:
+    """How many requests could be mirrored, were drawn, were sent, were dropped and why. Pure."""
+    names = {name for item in metrics for name in item.counts}
+    return {
+        "candidates": round(total(metrics, metric.CANDIDATES)),
+        "sampled": round(total(metrics, metric.SAMPLED)),
+        "mirrored": round(total(metrics, metric.MIRRORED)),
+        "dropped": {
+            name.removeprefix(metric.DROPPED_PREFIX): round(total(metrics, name))
+            for name in sorted(names)
+            if name.startswith(metric.DROPPED_PREFIX)
+        },
+    }
+
+
+def total(metrics: list[queries.InstanceMetrics], name: str) -> float:
+    return sum(item.counts.get(name, 0) for item in metrics)
+
+
+def _destination(record: ExperimentRecord) -> str | None:
+    storage: Any = record.plan.data_storage
+    return str(storage["Destination"]) if storage else None

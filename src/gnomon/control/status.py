@@ -1,0 +1,79 @@
+"""What runs now, for `gnomon status` and the first page: rows as they are, nothing judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gnomon.control.transactions import Transactions
+from gnomon.model.lifecycle import LIVE_INSTANCE
+from gnomon.store.state import routing
+from gnomon.store.state.instances import events_of, instances_of
+from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
+
+
+class Status:
+    """Reads the state database; writes nothing."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    async def now(self) -> dict[str, Any]:
+        async with self._transactions.database.reading() as connection:
+            endpoints = await ENDPOINTS.all(connection)
+            experiments = await EXPERIMENTS.all(connection)
+            instances = await instances_of(connection, statuses=LIVE_INSTANCE)
+            routers = await routing.incarnations(connection)
+        return {
+            "endpoints": [
+                {
+                    "name": endpoint.name,
+                    "status": endpoint.status,
+                    "configuration": endpoint.desired.config_name,
+                    "failure_reason": endpoint.failure_reason,
+                }
+                for endpoint in endpoints
+            ],
+            "instances": [
+                {
+                    "id": instance.id,
+                    "endpoint": instance.endpoint_name,
+                    "variant": instance.variant_name,
+                    "status": instance.status,
+                    "address": f"{instance.address.host}:{instance.address.port}"
+                    if instance.address
+                    else "",
+                }
+                for instance in instances
+            ],
+            "experiments": [
+                {
+                    "name": experiment.name,
+                    "status": experiment.status,
+                    "status_reason": experiment.status_reason,
+                    "endpoint": experiment.endpoint_name,
+                    "ends_at_s": experiment.plan.ends_at_s,
+                }
+                for experiment in experiments
+            ],
+            "routers": [
+                {"id": router.id, "slot": router.slot, "pid": router.pid}
+                for router in routers
+                if router.dead_since_s is None
+            ],
+        }
+
+    async def events(self, limit: int) -> list[dict[str, Any]]:
+        """The latest transitions, newest first."""
+        async with self._transactions.database.reading() as connection:
+            events = await events_of(connection, limit=limit)
+        return [
+            {
+                "at_s": event.at_s,
+                "kind": event.kind,
+                "name": event.name,
+                "before": event.before,
+                "after": event.after,
+                "reason": event.reason,
+            }
+            for event in events
+        ]

@@ -1,0 +1,34 @@
+"""How control opens a transaction: with its connection, its time and its ids, as a `Call`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gnomon.control.call import Call
+from gnomon.model.arn import Account
+from gnomon.model.clock import Clock
+from gnomon.store.database import Database
+
+
+@dataclass(frozen=True)
+class Transactions:
+    """The state database as control's own work uses it."""
+
+    database: Database
+    account: Account
+    clock: Clock
+    new_id: Callable[[], str]
+
+    @asynccontextmanager
+    async def call(self, region: str | None = None) -> AsyncIterator[Call]:
+        """A writing transaction; `region` is the caller's, else the settings'."""
+        account = Account(region or self.account.region, self.account.account_id)
+        async with self.database.writing() as connection:
+            yield Call(
+                connection=connection,
+                account=account,
+                now_s=self.clock.now_s(),
+                new_id=self.new_id,
+            )
