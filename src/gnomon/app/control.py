@@ -1,0 +1,179 @@
+"""The control process: builds its parts, serves the API, reconciles."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from gnomon.app.child import Hand, Orders, run_child
+from gnomon.app.machine import SystemClock, new_id
+from gnomon.control import api
+from gnomon.control.endpoint_loop import EndpointReconciler
+from gnomon.control.experiment_loop import ExperimentReconciler
+from gnomon.control.feed import Feed
+from gnomon.control.keeper import InstanceKeeper, KeeperParts
+from gnomon.control.loop import ControlLoop
+from gnomon.control.reports import Reports
+from gnomon.control.routers import RouterRegister
+from gnomon.control.status import Status
+from gnomon.control.transactions import Transactions
+from gnomon.errors import GnomonError, ModelDataUnavailable
+from gnomon.hosting import artifacts, serving_archive
+from gnomon.hosting.process import ProcessHost
+from gnomon.model.arn import Account
+from gnomon.model.layout import Layout
+from gnomon.model.lifecycle import LIVE_INSTANCE
+from gnomon.model.snapshot import Update
+from gnomon.objects.directory import DirectoryObjects
+from gnomon.settings import Settings, cores
+from gnomon.store.database import Database, sqlite_url
+from gnomon.store.state import routing
+from gnomon.store.state.instances import instances_of
+from gnomon.store.telemetry import queries
+from gnomon.web.app import build_app
+
+_LOG = structlog.get_logger(__name__)
+
+
+class ControlServer(uvicorn.Server):
+    """uvicorn, but signals are this process's own matter."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Archives:
+    """Model archives from the object directory and from disk."""
+
+    def __init__(self, settings: Settings, layout: Layout, objects: DirectoryObjects) -> None:
+        self._settings = settings
+        self._layout = layout
+        self._objects = objects
+
+    async def prepare(self, url: str | None) -> Path:
+        """The unpacked model directory; an empty one for a model without an archive."""
+        if url is None:
+            empty = self._layout.models / "none" / "model"
+            empty.mkdir(parents=True, exist_ok=True)
+            return empty
+        return await artifacts.prepare(
+            url, self._fetch, self._layout.models, self._settings.hosting
+        )
+
+    async def check(self, url: str | None) -> None:
+        """Raises ModelDataUnavailable unless there is something at the URL."""
+        if url is None:
+            return
+        if url.startswith("file://"):
+            await self.prepare(url)
+        elif not await self._objects.exists(url):
+            raise ModelDataUnavailable(url, "there is no object at this URL.")
+
+    async def _fetch(self, url: str, path: Path) -> None:
+        try:
+            await self._objects.fetch(url, path)
+        except GnomonError as error:
+            raise ModelDataUnavailable(url, str(error)) from error
+
+
+async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
+    layout = Layout(settings.data_dir)
+    state = Database(sqlite_url(layout.state_file))
+    telemetry = Database(sqlite_url(layout.telemetry_file))
+    clock = SystemClock()
+    account = Account(settings.aws.region, settings.aws.account_id)
+    transactions = Transactions(state, account, clock, new_id)
+    archives = Archives(settings, layout, DirectoryObjects(layout.objects))
+    host = ProcessHost(
+        settings.data_dir, settings.hosting, os.environ, serving_archive.pack(layout.models)
+    )
+
+    async def changes(version: int) -> Update:
+        async with state.reading() as connection:
+            return await routing.changes_since(connection, version)
+
+    async def reached(barrier_id: str) -> frozenset[str]:
+        async with telemetry.reading() as connection:
+            return await queries.reached_barrier(connection, barrier_id)
+
+    async def finished(ids: list[str]) -> frozenset[str]:
+        async with telemetry.reading() as connection:
+            return await queries.finished(connection, ids)
+
+    routers = RouterRegister(transactions, reached, finished)  # type: ignore[arg-type]
+    loop_holder: list[ControlLoop] = []
+
+    def wake(endpoint_id: str) -> None:
+        loop_holder[0].wake(endpoint_id)
+
+    def ring() -> None:
+        loop_holder[0].ring()
+
+    feed = Feed(changes, routers.seen, ring)
+    keeper = InstanceKeeper(
+        KeeperParts(
+            transactions=transactions,
+            host=host,
+            prepare=archives.prepare,
+            settings=settings.hosting,
+            threads=settings.hosting.threads or max(1, cores() // 2),
+            clock=clock,
+            wake=wake,
+        )
+    )
+    loop = ControlLoop(
+        transactions,
+        EndpointReconciler(transactions, keeper, feed),
+        ExperimentReconciler(transactions, routers.missing, archives.check, wake),
+        keeper,
+        routers,
+    )
+    loop_holder.append(loop)
+    app = build_app(
+        api.Api(api.load(), transactions, ring),
+        Reports(transactions, telemetry),
+        Status(transactions),
+    )
+    server = ControlServer(
+        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+    )
+    listener = socket.socket(fileno=hand.listener)
+    try:
+        await feed.serve(layout.feed_socket)
+        await loop.resume()
+        async with asyncio.TaskGroup() as group:
+            reconciling = group.create_task(loop.run())
+            serving = group.create_task(server.serve(sockets=[listener]))
+            await orders.either()
+            loop.close()
+            await reconciling
+            if orders.drain.is_set():
+                await _stop_instances(transactions, keeper)
+            server.should_exit = True
+            await serving
+    finally:
+        await feed.close()
+        await keeper.close()
+        await host.close()
+        await state.close()
+        await telemetry.close()
+
+
+async def _stop_instances(transactions: Transactions, keeper: InstanceKeeper) -> None:
+    """Gnomon goes down: every instance ends, and its row says why. Endpoints stay as desired."""
+    async with transactions.database.reading() as connection:
+        living = await instances_of(connection, statuses=LIVE_INSTANCE)
+    await keeper.stop_everything(living)
+    _LOG.info("instances stopped", instances=len(living))
+
+
+if __name__ == "__main__":
+    run_child("control", main)

@@ -1,0 +1,46 @@
+"""The clock, chance and the logging of real processes: what everything else is handed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+
+import structlog
+
+from gnomon.model.ids import ulid
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now_s(self) -> float:
+        return time.time()
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+
+def new_id() -> str:
+    """A fresh ULID."""
+    return ulid(time.time(), os.urandom(10))
+
+
+def set_up_logging(process: str, level: str) -> None:
+    """Structured lines on stderr, each with the name of the process that wrote it."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)

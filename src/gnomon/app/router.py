@@ -1,0 +1,65 @@
+"""The router process: one loop on uvloop, no SQL, no disk wait."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+
+import uvloop
+
+from gnomon.app.child import Hand, Orders, run_child
+from gnomon.app.machine import new_id
+from gnomon.model.layout import Layout
+from gnomon.model.snapshot import Incarnation
+from gnomon.router.router import Router
+from gnomon.settings import Settings
+from gnomon.spool.writer import SpoolWriter
+
+
+async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
+    layout = Layout(settings.data_dir)
+    incarnation = Incarnation(
+        id=new_id(),
+        slot=hand.slot,
+        pid=os.getpid(),
+        start_time=_start_ticks(),
+        boot_id=_boot_id(),
+    )
+    spool = SpoolWriter(layout.spool, incarnation.id, settings.spool)
+    router = Router(
+        settings.router,
+        incarnation=incarnation,
+        spool=spool,
+        control_address=(settings.server.host, settings.server.control_port),
+        feed_path=layout.feed_socket,
+        snapshot_path=layout.snapshot(hand.slot),
+        account_id=settings.aws.account_id,
+        region=settings.aws.region,
+    )
+    await router.start(socket.socket(fileno=hand.listener))
+    # What is alive now lives as long as the process: collections need not look at it again, and
+    # a higher threshold keeps them off the request path (the bench `router` shows it).
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    # A router serves on without a supervisor.
+    await orders.drain.wait()
+    # Every router ends now: what waits on the socket is nobody else's to accept.
+    await router.drain(last=True)
+    spool.close()
+
+
+def _start_ticks() -> int:
+    """Field 22 of proc(5)'s stat of this process."""
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - before anything is served
+        return int(file.read().rpartition(b")")[2].split()[19])
+
+
+def _boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123 - as above
+        return file.read().strip()
+
+
+if __name__ == "__main__":
+    run_child("router", main, uvloop.new_event_loop)

@@ -1,0 +1,220 @@
+"""The `gnomon` command: parses, calls the public API, prints.
+
+`up` comes from the application, which this layer does not know: it is handed in. Whatever is slow
+to import is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnomon import settings as settings_module
+from gnomon.cli import running as running_file
+from gnomon.cli.environment import aws_environment, shell_exports
+from gnomon.errors import GnomonError
+from gnomon.settings import Settings
+
+Up = Callable[[Settings, Callable[[running_file.Running], None]], None]
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Gnomon's directory (also GNOMON_DATA_DIR; else the Gnomon that runs)."),
+]
+
+
+class LogLevel(StrEnum):
+    """How much Gnomon's processes write to their log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Format(StrEnum):
+    """How a report is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def build(up: Up) -> typer.Typer:
+    """The command line; `up` runs Gnomon until it is told to end."""
+    app = typer.Typer(
+        help="Shadow tests for machine-learning inference endpoints, through SageMaker's API.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @app.callback()
+    def options(
+        debug: Annotated[bool, typer.Option(help="Show the whole of an error.")] = False,
+    ) -> None:
+        os.environ["GNOMON_DEBUG"] = "1" if debug else os.environ.get("GNOMON_DEBUG", "")
+
+    @app.command("up")
+    def command_up(
+        data_dir: DataDir = None,
+        host: Annotated[str | None, typer.Option(help="Loopback address to listen on.")] = None,
+        port: Annotated[int | None, typer.Option(help="Port for everything; 0: any.")] = None,
+        control_port: Annotated[
+            int | None, typer.Option(help="Port of control's own listener; 0: any.")
+        ] = None,
+        log_level: Annotated[LogLevel | None, typer.Option(help="How much to log.")] = None,
+    ) -> None:
+        """Start Gnomon here, in the foreground, until Ctrl-C or `gnomon down`."""
+        given: dict[str, object] = {
+            "host": host,
+            "port": port,
+            "control_port": control_port,
+            "log_level": log_level.value if log_level else None,
+        }
+        chosen = running_file.chosen_data_dir(data_dir, os.environ)
+        overrides = {key: value for key, value in given.items() if value is not None}
+        settings = settings_module.load(chosen, os.environ, {"server": overrides})
+
+        def ready(running: running_file.Running) -> None:
+            from gnomon.cli.screens import print_up
+
+            print_up(running)
+
+        up(settings, ready)
+
+    @app.command("down")
+    def command_down(data_dir: DataDir = None) -> None:
+        """End the Gnomon that runs, in order: nothing that it accepted is lost."""
+        from gnomon.cli.ending import end
+
+        running = running_file.find(data_dir, os.environ)
+        end(running)
+        typer.echo(f"Gnomon on {running.data_dir} has ended.")
+
+    @app.command("status")
+    def command_status(data_dir: DataDir = None) -> None:
+        """Show what runs where: processes, endpoints, instances, experiments."""
+        from gnomon.cli.client import get
+        from gnomon.cli.screens import print_status
+
+        running = running_file.find(data_dir, os.environ)
+        print_status(running, get(running, "/status"))
+
+    @app.command("env")
+    def command_env(data_dir: DataDir = None) -> None:
+        """Print shell exports with which `aws` and boto3 reach Gnomon: eval "$(gnomon env)"."""
+        running = running_file.find(data_dir, os.environ)
+        typer.echo(shell_exports(aws_environment(running)))
+
+    @app.command("report")
+    def command_report(
+        experiment: Annotated[str, typer.Argument(help="Name of the inference experiment.")],
+        format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+        data_dir: DataDir = None,
+    ) -> None:
+        """Show production and shadow side by side."""
+        from urllib.parse import quote
+
+        from gnomon.cli.client import get
+        from gnomon.cli.screens import print_report
+
+        running = running_file.find(data_dir, os.environ)
+        report = get(running, f"/experiments/{quote(experiment, safe='')}/report")
+        if format_ is Format.JSON:
+            typer.echo(json.dumps(report, indent=1))
+        else:
+            print_report(report)
+
+    @app.command("cp")
+    def command_cp(
+        source: Annotated[str, typer.Argument(metavar="SRC", help="A file or s3:// object.")],
+        target: Annotated[str, typer.Argument(metavar="DST", help="A file or s3:// object.")],
+        data_dir: DataDir = None,
+    ) -> None:
+        """Copy between disk and the configured object store."""
+        import asyncio
+
+        from gnomon.cli.copying import copy
+
+        try:
+            root = Path(running_file.find(data_dir, os.environ).data_dir)
+        except running_file.NotRunning as error:
+            # The store is a directory: it is there whether Gnomon runs or not.
+            if not error.data_dir.is_dir():
+                raise
+            root = error.data_dir.resolve()
+        typer.echo(asyncio.run(copy(root, source, target)))
+
+    @app.command(
+        "aws",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+        add_help_option=False,
+    )
+    def command_aws(context: typer.Context) -> None:
+        """Run the AWS CLI against Gnomon (needs the extra gnomon[cli])."""
+        running = running_file.find(None, os.environ)
+        program = _aws_program(os.environ)
+        environ = {**os.environ, **aws_environment(running)}
+        for name in ("AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_PROFILE"):
+            environ.pop(name, None)
+        sys.stdout.flush()
+        os.execve(program, [program, *context.args], environ)  # noqa: S606 - the CLI takes over
+
+    return app
+
+
+def run(up: Up) -> int:
+    """The console entry: every expected error is one sentence; --debug shows the rest."""
+    from typer.exceptions import TyperException
+
+    app = build(up)
+    try:
+        app(standalone_mode=False)
+    except GnomonError as error:
+        return _fail(str(error))
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except TyperException as error:
+        # What was typed cannot be parsed.
+        sys.stderr.write(f"gnomon: {error} See gnomon --help.\n")
+        return 2
+    except BrokenPipeError:
+        # The reader of our output has gone, which is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the end of the program
+        return _fail(
+            f"Gnomon failed unexpectedly ({type(error).__name__}). Run it again with --debug to "
+            "see the whole error."
+        )
+    return 0
+
+
+def _fail(sentence: str) -> int:
+    if os.environ.get("GNOMON_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    sys.stderr.write(f"gnomon: {sentence}\n")
+    return 1
+
+
+def _aws_program(environ: Mapping[str, str]) -> str:
+    beside = Path(sys.executable).with_name("aws")
+    program = str(beside) if beside.exists() else shutil.which("aws", path=environ.get("PATH"))
+    if program is None:
+        raise GnomonError(
+            "The AWS CLI is not installed. Install it with pip install 'gnomon[cli]'."
+        )
+    return program

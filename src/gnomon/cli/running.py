@@ -1,0 +1,145 @@
+"""The file that says what runs in a data directory, and how commands find that directory.
+
+The supervisor writes it when everything answers and removes it at its end. Besides, it leaves the
+directory's path in the user's state directory, so that commands find a Gnomon whose directory they
+were not told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from gnomon.errors import GnomonError
+from gnomon.model.layout import Layout
+
+
+class NotRunning(GnomonError):
+    """No Gnomon runs where one was looked for."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        super().__init__(f"No Gnomon runs on {data_dir}. Start one with `gnomon up`.")
+
+
+class SeveralRunning(GnomonError):
+    """More than one Gnomon runs, and none was named."""
+
+    def __init__(self, data_dirs: list[Path]) -> None:
+        self.data_dirs = data_dirs
+        names = ", ".join(str(path) for path in data_dirs)
+        super().__init__(f"Several Gnomons run ({names}). Name one with --data-dir.")
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One of Gnomon's processes."""
+
+    name: str
+    pid: int
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A Gnomon that runs: where it answers, as whom, in which processes."""
+
+    url: str
+    control_url: str
+    pid: int
+    region: str
+    account_id: str
+    data_dir: str
+    version: str
+    processes: tuple[Process, ...]
+
+
+def write(running: Running, environ: Mapping[str, str]) -> None:
+    """Replaces the data directory's file as a whole, and leaves the directory's path."""
+    layout = Layout(Path(running.data_dir))
+    partial = layout.running_file.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(running), indent=1))
+    partial.replace(layout.running_file)
+    # A home that cannot be written costs the convenience, not the start.
+    with contextlib.suppress(OSError):
+        note = _note(layout.root, environ)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(running.data_dir)
+
+
+def remove(data_dir: Path, environ: Mapping[str, str]) -> None:
+    """Nothing runs there any more."""
+    Layout(data_dir).running_file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        _note(data_dir, environ).unlink(missing_ok=True)
+
+
+def read(data_dir: Path) -> Running | None:
+    """What runs there, or None."""
+    layout = Layout(data_dir)
+    if not is_held(layout):
+        return None
+    try:
+        return msgspec.json.decode(layout.running_file.read_bytes(), type=Running)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def find(named: Path | None, environ: Mapping[str, str]) -> Running:
+    """The Gnomon in the directory named by option or environment, else the one that runs.
+
+    Raises NotRunning or SeveralRunning.
+    """
+    data_dir = named or (Path(environ["GNOMON_DATA_DIR"]) if "GNOMON_DATA_DIR" in environ else None)
+    if data_dir is None:
+        noted = _noted(environ)
+        if len(noted) > 1:
+            raise SeveralRunning(noted)
+        data_dir = noted[0] if noted else default_data_dir(environ)
+    running = read(data_dir.resolve())
+    if running is None:
+        raise NotRunning(data_dir)
+    return running
+
+
+def chosen_data_dir(named: Path | None, environ: Mapping[str, str]) -> Path:
+    """The data directory for a new Gnomon: option, environment, default."""
+    return named or Path(environ.get("GNOMON_DATA_DIR") or default_data_dir(environ))
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """XDG's place for a user's data."""
+    home = environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "gnomon"
+
+
+def is_held(layout: Layout) -> bool:
+    """Whether a supervisor holds the data directory."""
+    try:
+        with layout.supervisor_lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _notes(environ: Mapping[str, str]) -> Path:
+    home = environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "gnomon" / "running"
+
+
+def _note(data_dir: Path, environ: Mapping[str, str]) -> Path:
+    return _notes(environ) / hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+
+
+def _noted(environ: Mapping[str, str]) -> list[Path]:
+    try:
+        paths = [Path(note.read_text()) for note in sorted(_notes(environ).iterdir())]
+    except OSError:
+        return []
+    return [path for path in paths if is_held(Layout(path))]

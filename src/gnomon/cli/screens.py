@@ -1,0 +1,124 @@
+"""What commands print: tables from the public API's answers. Nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gnomon.cli.running import Running
+
+
+def print_up(running: Running) -> None:
+    """The one screen of `gnomon up`."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]Gnomon {running.version}[/bold] is up.")
+    console.print(f"  SageMaker API, endpoints   {running.url}")
+    console.print(f"  Gnomon's own API           {running.url}/gnomon/v1/openapi.json")
+    console.print(f"  data                       {running.data_dir}")
+    processes = ", ".join(f"{process.name} {process.pid}" for process in running.processes)
+    console.print(f"  processes                  supervisor {running.pid}, {processes}")
+    console.print('  Use it from a shell with   eval "$(gnomon env)"')
+    console.print("  End it with                Ctrl-C, or gnomon down")
+
+
+def print_status(running: Running, status: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    console.print(f"Gnomon {running.version} at {running.url}, data in {running.data_dir}")
+    _print(
+        console,
+        "Processes",
+        ("process", "pid"),
+        [("supervisor", running.pid), *((p.name, p.pid) for p in running.processes)],
+    )
+    _print(
+        console,
+        "Endpoints",
+        ("endpoint", "status", "configuration", "failure"),
+        [
+            (e["name"], e["status"], e["configuration"], e["failure_reason"])
+            for e in status["endpoints"]
+        ],
+    )
+    _print(
+        console,
+        "Instances",
+        ("instance", "endpoint", "variant", "status", "address"),
+        [
+            (i["id"], i["endpoint"], i["variant"], i["status"], i["address"])
+            for i in status["instances"]
+        ],
+    )
+    _print(
+        console,
+        "Inference experiments",
+        ("experiment", "status", "endpoint", "ends at", "reason"),
+        [
+            (e["name"], e["status"], e["endpoint"], _time(e["ends_at_s"]), e["status_reason"])
+            for e in status["experiments"]
+        ],
+    )
+
+
+def print_report(report: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    experiment = report["experiment"]
+    console.print(
+        f"[bold]{experiment['name']}[/bold] on {experiment['endpoint']}: {experiment['status']}"
+        f" {experiment['status_reason']}"
+    )
+    production, shadow = report["production"], report["shadow"]
+    table = Table("", f"production\n{production['variant']}", f"shadow\n{shadow['variant']}")
+    for label, key in (
+        ("invocations", "invocations"),
+        ("4XX errors", "errors_4xx"),
+        ("5XX errors", "errors_5xx"),
+        ("model errors", "model_errors"),
+    ):
+        table.add_row(label, f"{production[key]:,}", f"{shadow[key]:,}")
+    table.add_row(
+        "requests/s per instance",
+        *(_number(v["requests_per_s_per_instance"], "{:.2f}") for v in (production, shadow)),
+    )
+    for percentile in ("p50", "p90", "p99"):
+        table.add_row(
+            f"latency {percentile}",
+            *(_number(v["latency_ms"][percentile], "{:.2f} ms") for v in (production, shadow)),
+        )
+    console.print(table)
+    mirror, pairs = report["mirror"], report["pairs"]
+    console.print(
+        f"mirrored {mirror['mirrored']:,} of {mirror['candidates']:,} requests "
+        f"(sampling {experiment['sampling_percentage']} %, {mirror['sampled']:,} drawn)"
+    )
+    dropped = {reason: count for reason, count in mirror["dropped"].items() if count}
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+    console.print(f"copies dropped: {reasons or 'none'}")
+    agreement = _number(pairs["agreement"], "{:.2%}")
+    console.print(f"pairs: {pairs['pairs']:,}, the same answer in {agreement}")
+    if report["captures"]["destination"]:
+        console.print(f"captured records: {report['captures']['destination']}")
+
+
+def _print(
+    console: Console, title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]
+) -> None:
+    listed = list(rows)
+    if not listed:
+        console.print(f"{title}: none")
+        return
+    table = Table(*columns, title=title, title_justify="left")
+    for row in listed:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)
+
+
+def _time(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)

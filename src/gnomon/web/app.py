@@ -1,0 +1,74 @@
+"""What control serves over HTTP: SageMaker's API at `/`, Gnomon's own below `/gnomon/v1`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query
+from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from gnomon.control.api import Api
+from gnomon.control.reports import Reports
+from gnomon.control.status import Status
+from gnomon.errors import GnomonError, ResourceNotFound, ValidationFailed
+
+# SageMaker's own requests are a few KiB; this is far above any of them.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+
+def build_app(api: Api, reports: Reports, status: Status) -> Starlette:
+    """The whole application of the control process."""
+
+    async def sagemaker(request: Request) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                return Response("The request's body is too long.\n", 413)
+        answer = await api.handle(request.method, request.url.path, request.headers, bytes(body))
+        return Response(answer.body, answer.status, dict(answer.headers))
+
+    return Starlette(
+        routes=[
+            Mount("/gnomon/v1", build_extensions(reports, status)),
+            Route("/{path:path}", sagemaker, methods=["GET", "POST", "PUT", "DELETE", "HEAD"]),
+        ]
+    )
+
+
+def build_extensions(reports: Reports, status: Status) -> FastAPI:
+    """What AWS has no word for; its OpenAPI is at /gnomon/v1/openapi.json."""
+    app = FastAPI(title="Gnomon", version="1", docs_url=None, redoc_url=None)
+
+    @app.exception_handler(GnomonError)
+    async def _refused(_request: Request, error: Exception) -> JSONResponse:
+        missing = isinstance(error, ResourceNotFound | ValidationFailed)
+        return JSONResponse({"error": str(error)}, 404 if missing else 400)
+
+    @app.get("/status")
+    async def read_status() -> dict[str, Any]:
+        """What runs now: endpoints, instances, experiments, routers."""
+        return await status.now()
+
+    @app.get("/events")
+    async def read_events(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> list[dict[str, Any]]:
+        """The latest transitions, newest first."""
+        return await status.events(limit)
+
+    @app.get("/experiments/{name}/report")
+    async def read_report(name: str) -> dict[str, Any]:
+        """Production and shadow side by side, the mirror's counts, the pairs."""
+        return await reports.experiment(name)
+
+    @app.get("/endpoints/{name}/metrics")
+    async def read_endpoint_metrics(name: str) -> dict[str, Any]:
+        """All that was counted on an endpoint since it was made, by variant."""
+        return await reports.endpoint(name)
+
+    return app

@@ -1,0 +1,98 @@
+"""Commands as people type them, on a machine where no Gnomon runs."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def gnomon(tmp_path):
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path / "home"),
+        "XDG_DATA_HOME": str(tmp_path / "data"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+
+    def run(*arguments, **extra):
+        return subprocess.run(
+            [sys.executable, "-m", "gnomon.app.main", *arguments],
+            env={**environ, **extra},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("command", [["status"], ["env"], ["down"], ["report", "x"], ["aws", "x"]])
+def test_without_a_gnomon_a_command_says_how_to_start_one(gnomon, command):
+    done = gnomon(*command)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "Start one with `gnomon up`" in done.stderr
+
+
+def test_debug_shows_the_whole_of_an_error(gnomon):
+    done = gnomon("--debug", "status")
+    assert "Traceback" in done.stderr
+    assert done.stderr.rstrip().endswith("Start one with `gnomon up`.")
+
+
+def test_it_refuses_to_listen_beyond_loopback(gnomon, tmp_path):
+    done = gnomon("up", "--host", "0.0.0.0", "--data-dir", str(tmp_path / "d"))
+    assert done.returncode == 1
+    assert "loopback only" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(gnomon, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = gnomon("up", "--data-dir", str(tmp_path / "file"))
+    assert done.returncode == 1
+    assert f"{tmp_path / 'file'}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_setting_is_named(gnomon, tmp_path):
+    done = gnomon("up", "--data-dir", str(tmp_path / "d"), GNOMON_SERVER_PORT="many")
+    assert done.returncode == 1
+    assert "GNOMON_SERVER_PORT is 'many'" in done.stderr
+
+
+def test_an_unknown_command_is_a_usage_error(gnomon):
+    done = gnomon("upp")
+    assert done.returncode == 2
+    assert "No such command" in done.stderr
+
+
+def test_copying_there_and_back_without_a_running_gnomon(gnomon, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "model.tar.gz").write_bytes(b"archive")
+    there = gnomon(
+        "cp",
+        str(tmp_path / "model.tar.gz"),
+        "s3://bucket/models/",
+        "--data-dir",
+        str(tmp_path / "d"),
+    )
+    assert there.stdout == "s3://bucket/models/model.tar.gz\n"
+    back = gnomon(
+        "cp",
+        "s3://bucket/models/model.tar.gz",
+        str(tmp_path / "back"),
+        "--data-dir",
+        str(tmp_path / "d"),
+    )
+    assert back.returncode == 0
+    assert (tmp_path / "back").read_bytes() == b"archive"
+
+
+def test_copying_what_is_not_there_says_so(gnomon, tmp_path):
+    (tmp_path / "d").mkdir()
+    done = gnomon("cp", "s3://bucket/none", str(tmp_path / "x"), "--data-dir", str(tmp_path / "d"))
+    assert done.returncode == 1
+    assert done.stderr == "gnomon: There is no object at s3://bucket/none.\n"

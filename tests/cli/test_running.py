@@ -1,0 +1,49 @@
+import fcntl
+from contextlib import contextmanager
+
+import pytest
+
+from gnomon.cli import running as running_file
+from gnomon.cli.running import NotRunning, Process, Running, SeveralRunning
+from gnomon.model.layout import Layout
+
+
+@contextmanager
+def a_gnomon_on(path, environ):
+    """What a supervisor leaves while it runs."""
+    path.mkdir()
+    with Layout(path).supervisor_lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = Running("http://u", "http://c", 1, "r", "a", str(path), "v", (Process("p", 2),))
+        running_file.write(running, environ)
+        yield running
+
+
+def test_the_one_that_runs_is_found_without_being_named(tmp_path):
+    environ = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_DATA_HOME": str(tmp_path)}
+    with a_gnomon_on(tmp_path / "a", environ) as running:
+        assert running_file.find(None, environ) == running
+
+
+def test_several_that_run_are_named(tmp_path):
+    environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    with a_gnomon_on(tmp_path / "a", environ), a_gnomon_on(tmp_path / "b", environ) as b:
+        with pytest.raises(SeveralRunning, match="Several Gnomons run"):
+            running_file.find(None, environ)
+        assert running_file.find(tmp_path / "b", environ) == b
+        assert running_file.find(None, {**environ, "GNOMON_DATA_DIR": str(tmp_path / "b")}) == b
+
+
+def test_one_that_was_killed_is_not_taken_for_running(tmp_path):
+    environ = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_DATA_HOME": str(tmp_path)}
+    with a_gnomon_on(tmp_path / "a", environ):
+        pass
+    with pytest.raises(NotRunning, match=r"Start one with `gnomon up`"):
+        running_file.find(None, environ)
+
+
+def test_nothing_is_left_of_one_that_ended(tmp_path):
+    environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    with a_gnomon_on(tmp_path / "a", environ):
+        running_file.remove(tmp_path / "a", environ)
+        assert running_file.read(tmp_path / "a") is None

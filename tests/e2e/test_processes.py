@@ -1,0 +1,137 @@
+"""What runs, what comes back when it dies, and what is left when Gnomon ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from gnomon.testing.processes import EchoModels, Traffic, running_gnomon
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def pids(gnomon):
+    running = json.loads((gnomon.data_dir / "gnomon.json").read_text())
+    return {process["name"]: process["pid"] for process in running["processes"]}
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "gnomon.app.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["control", "collector"])
+def test_a_process_off_the_request_path_dies_and_no_request_fails(echo, name):
+    echo.endpoint()
+    before = pids(echo.gnomon)[name]
+    with Traffic(lambda number: echo.invoke(f"{number}\n")["Body"].read()) as traffic:
+        echo.gnomon.wait(lambda: traffic.sent > 50, "traffic before")
+        os.kill(before, signal.SIGKILL)
+        echo.gnomon.wait(lambda: pids(echo.gnomon)[name] != before, f"another {name}")
+        sent = traffic.sent
+        echo.gnomon.wait(lambda: traffic.sent > sent + 50, "traffic after")
+    assert traffic.failures == []
+    total = len(traffic.answers)
+
+    def counted():
+        variants = echo.gnomon.get(f"/endpoints/{echo.name}/metrics")["variants"]
+        return variants.get("AllTraffic", {}).get("invocations") == total
+
+    echo.gnomon.wait(counted, "every request counted, once")
+
+
+def test_a_router_that_dies_is_followed_by_one_that_serves(echo):
+    echo.endpoint()
+    before = pids(echo.gnomon)["router 0"]
+    os.kill(before, signal.SIGKILL)
+    echo.gnomon.wait(lambda: pids(echo.gnomon)["router 0"] != before, "another router")
+    assert echo.invoke("1\n")["Body"].read() == b"1\n"
+
+
+def test_an_instance_that_dies_is_replaced_while_the_other_answers(echo):
+    echo.endpoint(count=2)
+    instances = [i for i in echo.gnomon.get("/status")["instances"] if i["endpoint"] == echo.name]
+    victim = instances[0]["id"]
+    lock = (echo.gnomon.data_dir / "instances" / victim / "lock").read_text()
+    os.kill(json.loads(lock)["pid"] if lock.startswith("{") else int(lock.split()[0]), 9)
+
+    def replaced():
+        ids = {
+            i["id"]
+            for i in echo.gnomon.get("/status")["instances"]
+            if i["endpoint"] == echo.name and i["status"] == "InService"
+        }
+        return len(ids) == 2 and victim not in ids
+
+    echo.gnomon.wait(replaced, "two healthy instances")
+    assert echo.invoke("1\n")["Body"].read() == b"1\n"
+
+
+def test_going_down_leaves_no_process_and_coming_up_serves_again(tmp_path):
+    settings = {"GNOMON_ROUTER_DRAIN_IDLE_S": "0.2"}
+    with running_gnomon(tmp_path / "g", **settings) as gnomon:
+        echo = EchoModels(gnomon, tmp_path, "again")
+        echo.endpoint()
+        family = psutil.Process(gnomon.process.pid).children(recursive=True)
+        assert len(family) >= 4
+        second = command("up", "--data-dir", str(tmp_path / "g"), "--port", "0")
+        assert second.returncode == 1
+        assert "Another Gnomon runs on the data directory" in second.stderr
+        port = gnomon.url.rpartition(":")[2]
+        taken = command("up", "--data-dir", str(tmp_path / "h"), "--port", port)
+        assert taken.returncode == 1
+        assert f"cannot listen on 127.0.0.1:{port}" in taken.stderr
+        down = command("down", "--data-dir", str(tmp_path / "g"))
+        assert down.returncode == 0, down.stderr
+        _, alive = psutil.wait_procs(family, timeout=10)
+        assert alive == []
+    with running_gnomon(tmp_path / "g", **settings) as gnomon:
+        echo.gnomon = gnomon
+        gnomon.wait(
+            lambda: [i["status"] for i in gnomon.get("/status")["instances"]] == ["InService"],
+            "the endpoint's instance",
+        )
+        assert echo.invoke("1\n")["Body"].read() == b"1\n"
+
+
+def test_plain_aws_reaches_gnomon_by_the_exported_environment(echo):
+    exported = command("env", "--data-dir", str(echo.gnomon.data_dir))
+    assert f"export AWS_ENDPOINT_URL_SAGEMAKER={echo.gnomon.url}\n" in exported.stdout
+    echo.endpoint()
+    script = f"{exported.stdout}\naws sagemaker list-endpoints --query 'Endpoints[].EndpointName'"
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    found = subprocess.run(
+        ["sh", "-c", script],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert echo.name in json.loads(found.stdout)
+
+
+def test_status_and_report_are_shown_as_tables(echo):
+    echo.endpoint()
+    echo.model(f"{echo.name}-shad")
+    echo.experiment(100)
+    echo.invoke("1\n")
+    data_dir = ("--data-dir", str(echo.gnomon.data_dir))
+    status = command("status", *data_dir)
+    assert echo.name in status.stdout
+    assert "supervisor" in status.stdout
+    report = command("report", echo.name, *data_dir)
+    assert "latency p99" in report.stdout
+    assert json.loads(command("report", echo.name, "--format", "json", *data_dir).stdout)
+    missing = command("report", "no-such", *data_dir)
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert "Could not find inference experiment" in missing.stderr

@@ -1,0 +1,56 @@
+import pytest
+
+from gnomon.errors import SettingsError
+from gnomon.settings import decode, encode, load
+
+
+def test_stronger_sources_win(tmp_path):
+    (tmp_path / "gnomon.toml").write_text('[server]\nport = 1\ncontrol_port = 2\nhost = "::1"\n')
+    settings = load(
+        tmp_path,
+        {"GNOMON_SERVER_PORT": "3", "GNOMON_SERVER_CONTROL_PORT": "4"},
+        {"server": {"control_port": 5}},
+    )
+    assert (settings.server.host, settings.server.port, settings.server.control_port) == (
+        "::1",
+        3,
+        5,
+    )
+
+
+def test_without_a_file_the_defaults_hold(tmp_path):
+    assert load(tmp_path, {}).router.model_time_limit_s == 60.0
+
+
+def test_images_are_a_table(tmp_path):
+    (tmp_path / "gnomon.toml").write_text('[hosting.images]\n"mine:*" = "serve --all"\n')
+    assert load(tmp_path, {}).hosting.images == {"mine:*": "serve --all"}
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "sentence"),
+    [
+        ("[sever]\n", {}, r"section \[sever\] that Gnomon does not know"),
+        ("[server]\nprot = 1\n", {}, "has no setting 'prot'"),
+        ('[server]\nport = "1"\n', {}, "server.port is '1' and must be a whole number"),
+        ("[server]\nport = true\n", {}, "must be a whole number"),
+        ("server = 1\n", {}, r"\[server\] must be a table"),
+        ("[server\n", {}, "not valid TOML"),
+        ("", {"GNOMON_ROUTER_POOL_IDLE_S": "soon"}, "GNOMON_ROUTER_POOL_IDLE_S is 'soon'"),
+    ],
+)
+def test_what_cannot_be_a_setting_is_named(tmp_path, text, environ, sentence):
+    (tmp_path / "gnomon.toml").write_text(text)
+    with pytest.raises(SettingsError, match=sentence):
+        load(tmp_path, environ)
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path):
+    with pytest.raises(SettingsError, match=r"nowhere\.toml, which does not exist"):
+        load(tmp_path, {"GNOMON_CONFIG": str(tmp_path / "nowhere.toml")})
+
+
+def test_a_process_gets_the_settings_that_its_supervisor_has(tmp_path):
+    (tmp_path / "gnomon.toml").write_text('[hosting.images]\n"a" = "b"\n[server]\nport = 9\n')
+    settings = load(tmp_path, {})
+    assert decode(encode(settings)) == settings

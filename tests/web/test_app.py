@@ -1,0 +1,113 @@
+"""The application over ASGI: what control serves, with real databases and no sockets."""
+
+import json
+
+import httpx
+import pytest
+
+from gnomon.control.reports import Reports
+from gnomon.control.status import Status
+from gnomon.model.lifecycle import ENDPOINT
+from gnomon.store.database import Database, sqlite_url
+from gnomon.store.migrate import migrate
+from gnomon.testing.control import FakeClock, running_control
+from gnomon.testing.fake_host import FakeMachine
+from gnomon.testing.requests import make_model
+from gnomon.web.app import MAX_BODY_BYTES, build_app
+
+
+@pytest.fixture
+async def client(tmp_path):
+    url = sqlite_url(tmp_path / "telemetry.db")
+    await migrate("telemetry", url)
+    telemetry = Database(url)
+    async with running_control(tmp_path, FakeMachine(), FakeClock()) as control:
+        app = build_app(
+            control.api,
+            Reports(control.transactions, telemetry),
+            Status(control.transactions),
+        )
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gnomon") as client:
+            client.control = control
+            yield client
+    await telemetry.close()
+
+
+def target(operation):
+    return {"X-Amz-Target": f"SageMaker.{operation}"}
+
+
+async def test_an_operation_is_answered_in_the_aws_manner(client):
+    answer = await client.post("/", headers=target("ListModels"), content=b"{}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/x-amz-json-1.1"
+    assert answer.headers["x-amzn-requestid"]
+    assert answer.json() == {"Models": []}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "content", "code"),
+    [
+        ("POST", "/", target("ListModels"), b"{", "SerializationException"),
+        ("POST", "/", target("NoSuchThing"), b"{}", "UnknownOperationException"),
+        ("POST", "/", target("CreateTrainingJob"), b"{}", "UnknownOperationException"),
+        ("POST", "/", {}, b"{}", "UnknownOperationException"),
+        ("GET", "/somewhere", {}, b"", "UnknownOperationException"),
+        ("POST", "/", target("CreateModel"), b"[" * 5000, "SerializationException"),
+        ("POST", "/", target("CreateModel"), b"\xff", "SerializationException"),
+        ("POST", "/", target("CreateModel"), b"{}", "ValidationException"),
+    ],
+)
+async def test_rubbish_gets_a_clear_error_and_never_a_500(
+    client, method, path, headers, content, code
+):
+    answer = await client.request(method, path, headers=headers, content=content)
+    assert answer.status_code == 400
+    assert answer.headers["x-amzn-errortype"] == code
+    assert answer.json()["__type"] == code
+
+
+async def test_an_operation_that_gnomon_does_not_have_is_named_with_those_it_has(client):
+    answer = await client.post("/", headers=target("CreateTrainingJob"), content=b"{}")
+    assert "CreateTrainingJob" in answer.text
+    assert "CreateInferenceExperiment" in answer.text
+
+
+async def test_a_body_without_end_is_cut_off(client):
+    answer = await client.post(
+        "/", headers=target("ListModels"), content=b" " * (MAX_BODY_BYTES + 1)
+    )
+    assert answer.status_code == 413
+
+
+async def test_the_status_has_what_is_there(client):
+    await make_model(client.control, "m")
+    status = (await client.get("/gnomon/v1/status")).json()
+    assert status == {"endpoints": [], "instances": [], "experiments": [], "routers": []}
+
+
+async def test_a_report_on_what_is_not_there_is_a_404_with_a_sentence(client):
+    for path in ("/gnomon/v1/experiments/none/report", "/gnomon/v1/endpoints/none/metrics"):
+        answer = await client.get(path)
+        assert answer.status_code == 404
+        assert answer.json()["error"].startswith("Could not find")
+
+
+async def test_transitions_are_events_newest_first(client):
+    from gnomon.testing.requests import make_config
+
+    await make_model(client.control, "m", "s3://bucket/missing.tar.gz")
+    await make_config(client.control, "c", "m")
+    await client.control.call("CreateEndpoint", EndpointName="ep", EndpointConfigName="c")
+    await client.control.until_endpoint("ep", "Failed")
+    events = (await client.get("/gnomon/v1/events")).json()
+    endpoint = [(e["before"], e["after"]) for e in events if e["kind"] == ENDPOINT.name]
+    assert endpoint == [("Creating", "Failed"), ("", "Creating")]
+    assert any("missing.tar.gz" in e["reason"] for e in events)
+
+
+async def test_the_extensions_describe_themselves(client):
+    document = (await client.get("/gnomon/v1/openapi.json")).json()
+    assert "/experiments/{name}/report" in document["paths"]
+    assert json.dumps(document)
