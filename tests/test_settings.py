@@ -36,6 +36,7 @@ def test_images_are_a_table(tmp_path):
         ("[server]\nport = true\n", {}, "must be a whole number"),
         ("server = 1\n", {}, r"\[server\] must be a table"),
         ("[server\n", {}, "not valid TOML"),
+        ("", {"GNOMON_SERVER_PRT": "1"}, "GNOMON_SERVER_PRT names no setting"),
         ("", {"GNOMON_ROUTER_POOL_IDLE_S": "soon"}, "GNOMON_ROUTER_POOL_IDLE_S is 'soon'"),
     ],
 )

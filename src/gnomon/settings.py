@@ -153,6 +153,7 @@ def load(
                 f"{path} has a section [{section}] that Gnomon does not know; it knows "
                 f"{', '.join(sections)}."
             )
+    _refuse_unknown_variables(environ)
     given: dict[str, object] = {}
     for name, section_field in sections.items():
         cls = _class_of(section_field)
@@ -178,9 +179,7 @@ def decode(text: str) -> Settings:
     import json  # noqa: PLC0415
 
     raw = json.loads(text)
-    given = {
-        f.name: _class_of(f)(**raw[f.name]) for f in fields(Settings) if f.name != "data_dir"
-    }
+    given = {f.name: _class_of(f)(**raw[f.name]) for f in fields(Settings) if f.name != "data_dir"}
     return Settings(data_dir=Path(raw["data_dir"]), **given)
 
 
@@ -214,6 +213,20 @@ def _check_section(
                 f"{where}: {section}.{name} is {value!r} and must be {_said(hint)}."
             )
     return dict(values)
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    for section in fields(Settings):
+        if section.name == "data_dir":
+            continue
+        prefix = f"GNOMON_{section.name}_".upper()
+        known = {f"{prefix}{item.name}".upper() for item in fields(_class_of(section))}
+        for variable in environ:
+            if variable.startswith(prefix) and variable not in known:
+                raise SettingsError(
+                    f"{variable} names no setting; those of [{section.name}] are "
+                    f"{', '.join(sorted(known))}."
+                )
 
 
 def _from_text(hint: Any, text: str, variable: str) -> object:

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
+import httpx
 import psutil
 import structlog
 
@@ -30,7 +31,7 @@ from gnomon.app.child import VARIABLE, Hand
 from gnomon.app.restarts import restart_delay_s
 from gnomon.cli import running as running_file
 from gnomon.cli.running import Process, Running
-from gnomon.errors import DataDirectoryError, SettingsError
+from gnomon.errors import DataDirectoryError, GnomonError, SettingsError
 from gnomon.model.layout import Layout
 from gnomon.settings import Settings, cores
 from gnomon.store.database import sqlite_url
@@ -42,9 +43,20 @@ _ROUTER_END_S = 75.0
 _COLLECTOR_END_S = 40.0
 _CONTROL_END_S = 45.0
 _REAP_INTERVAL_S = 1.0
+# How long `up` waits for the endpoints of a former life to answer before it says that it is up.
+_ENDPOINTS_LIMIT_S = 30.0
+_LOOK_S = 0.05
+# A process that died so often before everything answered will not come up, in deaths.
+_HOPELESS_DEATHS = 5
+# Linux's bound on the path of a Unix socket, in bytes (unix(7)), without the closing zero.
+_MAX_SOCKET_PATH_BYTES = 107
 _PR_SET_CHILD_SUBREAPER = 36
 
 _LOG = structlog.get_logger(__name__)
+
+
+class NotComingUp(GnomonError):
+    """A process of Gnomon's dies again and again at its start."""
 
 
 @dataclass
@@ -69,12 +81,14 @@ class Supervisor:
         self._ready = ready
         self._ending = asyncio.Event()
         self._announced = False
+        self._hopeless = ""
         self._children: list[Child] = []
         self._keepers: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Until it is told to end. DataDirectoryError or SettingsError if it cannot begin."""
         refuse_beyond_loopback(self._settings.server.host)
+        refuse_long_path(self._layout)
         with hold(self._layout):
             listeners = self._bind()
             try:
@@ -87,6 +101,11 @@ class Supervisor:
                 running_file.remove(self._layout.root, os.environ)
                 for listener in listeners:
                     listener.close()
+        if self._hopeless:
+            raise NotComingUp(
+                f"Gnomon's {self._hopeless} died {_HOPELESS_DEATHS} times before it was up. What "
+                "it said is above."
+            )
 
     async def _live(self, routers: socket.socket, control: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -123,10 +142,13 @@ class Supervisor:
 
     async def _announce(self) -> None:
         """Says what runs as soon as the whole of it answers."""
+        began_s = asyncio.get_running_loop().time()
         while not self._ending.is_set():
-            if await _answers(self._settings.server.host, self._settings.server.port):
+            waited_s = asyncio.get_running_loop().time() - began_s
+            found = await endpoints(self._settings.server.host, self._settings.server.port)
+            if found is not None and (all(found) or waited_s > _ENDPOINTS_LIMIT_S):
                 break
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_LOOK_S)
         running = self._describe()
         running_file.write(running, os.environ)
         self._announced = True
@@ -181,6 +203,10 @@ class Supervisor:
             if self._ending.is_set():
                 return
             child.deaths = [*child.deaths, loop.time()][-10:]
+            if not self._announced and len(child.deaths) >= _HOPELESS_DEATHS:
+                self._hopeless = child.name
+                self._ending.set()
+                return
             delay_s = restart_delay_s(child.deaths)
             _LOG.error("a process died", process=child.name, status=status, restart_in_s=delay_s)
             with contextlib.suppress(TimeoutError):
@@ -258,6 +284,16 @@ def refuse_beyond_loopback(host: str) -> None:
         )
 
 
+def refuse_long_path(layout: Layout) -> None:
+    """Raises DataDirectoryError where the feed's socket could not be made for its path's length."""
+    excess = len(os.fsencode(layout.feed_socket)) - _MAX_SOCKET_PATH_BYTES
+    if excess > 0:
+        raise DataDirectoryError(
+            f"The path {layout.root} is {excess} bytes too long for a socket in it. Name another "
+            "directory with --data-dir."
+        )
+
+
 @contextlib.contextmanager
 def hold(layout: Layout) -> Iterator[None]:
     """Holds the data directory: made if need be, and nobody else's while this lasts."""
@@ -305,15 +341,17 @@ def _become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-async def _answers(host: str, port: int) -> bool:
-    """Whether control answers through a router: then everything between them works."""
+async def endpoints(host: str, port: int) -> list[bool] | None:
+    """Of each endpoint in service, whether it can answer; None while control does not answer.
+
+    Asked through a router: then everything between them works.
+    """
+    url = f"http://{host}:{port}/gnomon/v1/status"
     try:
-        async with asyncio.timeout(2.0):
-            reader, writer = await asyncio.open_connection(host, port)
-            head = f"GET /gnomon/v1/status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-            writer.write(head.encode())
-            line = await reader.readline()
-            writer.transport.abort()
-            return b" 200 " in line
-    except OSError:
-        return False
+        async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
+            answer = await client.get(url)
+            answer.raise_for_status()
+    except httpx.HTTPError:
+        return None
+    found = answer.json()["endpoints"]
+    return [endpoint["answers"] for endpoint in found if endpoint["status"] == "InService"]

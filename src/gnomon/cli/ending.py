@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gnomon.cli.running import Running, is_held
 from gnomon.errors import GnomonError
+from gnomon.hosting.session import stat
 from gnomon.model.layout import Layout
 
 # Routers, collector and control each have their time to end in order; together at most this.
@@ -18,6 +19,11 @@ _LOOK_S = 0.05
 
 class StillRunning(GnomonError):
     """The supervisor has not ended in time."""
+
+
+def _runs(pid: int) -> bool:
+    found = stat(pid)
+    return found is not None and not found.is_zombie
 
 
 def end(running: Running) -> None:
@@ -32,7 +38,7 @@ def end(running: Running) -> None:
             f"The Gnomon on {running.data_dir} belongs to another user (process {running.pid})."
         ) from error
     deadline = time.monotonic() + _TIME_LIMIT_S
-    while is_held(layout):
+    while is_held(layout) or _runs(running.pid):
         if time.monotonic() > deadline:
             raise StillRunning(
                 f"The Gnomon on {running.data_dir} (process {running.pid}) has not ended within "

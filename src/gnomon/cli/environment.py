@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 
 from gnomon.cli.running import Running
+
+# A real account's session token or profile would contradict the credentials, and a setting that has
+# endpoint URLs ignored would send calls to AWS.
+CONTRADICTING = (
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+)
+_LOOPBACK = "127.0.0.1,localhost,::1"
 
 
 def aws_environment(running: Running) -> dict[str, str]:
@@ -19,9 +30,15 @@ def aws_environment(running: Running) -> dict[str, str]:
     }
 
 
-def shell_exports(variables: dict[str, str]) -> str:
-    """Lines for `eval "$(gnomon env)"`. A session token of a real account would contradict the
-    credentials, and so would a setting that has endpoint URLs ignored: both are unset.
-    """
+def shell_exports(variables: Mapping[str, str]) -> str:
+    """Lines for `eval "$(gnomon env)"`, which also keep a proxy out of the way."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    return "\n".join([*lines, "unset AWS_SESSION_TOKEN AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"])
+    proxy = f'export NO_PROXY="${{NO_PROXY:+$NO_PROXY,}}{_LOOPBACK}"'
+    return "\n".join([*lines, proxy, f"unset {' '.join(CONTRADICTING)}"])
+
+
+def process_environment(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """The same for a process that is started with it."""
+    kept = {name: value for name, value in environ.items() if name not in CONTRADICTING}
+    proxies = [environ["NO_PROXY"]] if environ.get("NO_PROXY") else []
+    return {**kept, **variables, "NO_PROXY": ",".join([*proxies, _LOOPBACK])}

@@ -19,7 +19,7 @@ import typer
 
 from gnomon import settings as settings_module
 from gnomon.cli import running as running_file
-from gnomon.cli.environment import aws_environment, shell_exports
+from gnomon.cli.environment import aws_environment, process_environment, shell_exports
 from gnomon.errors import GnomonError
 from gnomon.settings import Settings
 
@@ -101,13 +101,22 @@ def build(up: Up) -> typer.Typer:
         typer.echo(f"Gnomon on {running.data_dir} has ended.")
 
     @app.command("status")
-    def command_status(data_dir: DataDir = None) -> None:
+    def command_status(
+        format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+        data_dir: DataDir = None,
+    ) -> None:
         """Show what runs where: processes, endpoints, instances, experiments."""
+        import msgspec
+
         from gnomon.cli.client import get
         from gnomon.cli.screens import print_status
 
         running = running_file.find(data_dir, os.environ)
-        print_status(running, get(running, "/status"))
+        status = get(running, "/status")
+        if format_ is Format.JSON:
+            typer.echo(json.dumps({"gnomon": msgspec.to_builtins(running), **status}, indent=1))
+        else:
+            print_status(running, status)
 
     @app.command("env")
     def command_env(data_dir: DataDir = None) -> None:
@@ -163,9 +172,7 @@ def build(up: Up) -> typer.Typer:
         """Run the AWS CLI against Gnomon (needs the extra gnomon[cli])."""
         running = running_file.find(None, os.environ)
         program = _aws_program(os.environ)
-        environ = {**os.environ, **aws_environment(running)}
-        for name in ("AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_PROFILE"):
-            environ.pop(name, None)
+        environ = process_environment(os.environ, aws_environment(running))
         sys.stdout.flush()
         os.execve(program, [program, *context.args], environ)  # noqa: S606 - the CLI takes over
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from gnomon.cli.running import Running
+from gnomon.model.layout import Layout
+
+# Characters: wide enough for every table here.
+_PIPE_WIDTH = 250
 
 
 def print_up(running: Running) -> None:
     """The one screen of `gnomon up`."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]Gnomon {running.version}[/bold] is up.")
+    console = _console()
+    console.print(f"Gnomon {running.version} is up.", style="bold")
     console.print(f"  SageMaker API, endpoints   {running.url}")
     console.print(f"  Gnomon's own API           {running.url}/gnomon/v1/openapi.json")
     console.print(f"  data                       {running.data_dir}")
@@ -26,7 +31,7 @@ def print_up(running: Running) -> None:
 
 
 def print_status(running: Running, status: dict[str, Any]) -> None:
-    console = Console(highlight=False)
+    console = _console()
     console.print(f"Gnomon {running.version} at {running.url}, data in {running.data_dir}")
     _print(
         console,
@@ -46,29 +51,37 @@ def print_status(running: Running, status: dict[str, Any]) -> None:
     _print(
         console,
         "Instances",
-        ("instance", "endpoint", "variant", "status", "address"),
+        ("instance", "endpoint", "variant", "status", "address", "reason"),
         [
-            (i["id"], i["endpoint"], i["variant"], i["status"], i["address"])
+            (i["id"], i["endpoint"], i["variant"], i["status"], i["address"], i["reason"])
             for i in status["instances"]
         ],
     )
+    if status["instances"]:
+        console.print(f"Their logs: {Layout(Path(running.data_dir)).logs}/instances/<instance>.log")
     _print(
         console,
         "Inference experiments",
-        ("experiment", "status", "endpoint", "ends at", "reason"),
+        ("experiment", "status", "endpoint", "ends or ended at", "reason"),
         [
-            (e["name"], e["status"], e["endpoint"], _time(e["ends_at_s"]), e["status_reason"])
+            (
+                e["name"],
+                e["status"],
+                e["endpoint"],
+                _time(e["completed_at_s"] or e["ends_at_s"]),
+                e["status_reason"],
+            )
             for e in status["experiments"]
         ],
     )
 
 
 def print_report(report: dict[str, Any]) -> None:
-    console = Console(highlight=False)
+    console = _console()
     experiment = report["experiment"]
+    reason = f" ({experiment['status_reason']})" if experiment["status_reason"] else ""
     console.print(
-        f"[bold]{experiment['name']}[/bold] on {experiment['endpoint']}: {experiment['status']}"
-        f" {experiment['status_reason']}"
+        f"{experiment['name']} on {experiment['endpoint']}: {experiment['status']}{reason}"
     )
     production, shadow = report["production"], report["shadow"]
     table = Table("", f"production\n{production['variant']}", f"shadow\n{shadow['variant']}")
@@ -97,10 +110,19 @@ def print_report(report: dict[str, Any]) -> None:
     dropped = {reason: count for reason, count in mirror["dropped"].items() if count}
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
     console.print(f"copies dropped: {reasons or 'none'}")
-    agreement = _number(pairs["agreement"], "{:.2%}")
-    console.print(f"pairs: {pairs['pairs']:,}, the same answer in {agreement}")
+    agreement = pairs["agreement"]
+    said = "" if agreement is None else f", the same answer in {agreement:.2%}"
+    console.print(f"pairs: {pairs['pairs']:,}{said}")
     if report["captures"]["destination"]:
         console.print(f"captured records: {report['captures']['destination']}")
+
+
+def _console() -> Console:
+    """Texts are printed as they are; where nobody looks, nothing is cut to a screen's width."""
+    plain = Console(highlight=False, markup=False, soft_wrap=True)
+    if plain.is_terminal:
+        return plain
+    return Console(highlight=False, markup=False, soft_wrap=True, width=_PIPE_WIDTH)
 
 
 def _print(

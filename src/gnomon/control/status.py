@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gnomon.control.transactions import Transactions
 from gnomon.model.lifecycle import LIVE_INSTANCE
+from gnomon.model.records import EndpointRecord, InstanceRecord
 from gnomon.store.state import routing
 from gnomon.store.state.instances import events_of, instances_of
 from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
+
+# For how long a failed instance is shown, in seconds: somebody may want to read its log.
+FAILURES_SHOWN_S = 3600.0
 
 
 class Status:
@@ -21,7 +26,11 @@ class Status:
         async with self._transactions.database.reading() as connection:
             endpoints = await ENDPOINTS.all(connection)
             experiments = await EXPERIMENTS.all(connection)
-            instances = await instances_of(connection, statuses=LIVE_INSTANCE)
+            instances = await instances_of(
+                connection,
+                statuses=LIVE_INSTANCE,
+                ended_since_s=self._transactions.clock.now_s() - FAILURES_SHOWN_S,
+            )
             routers = await routing.incarnations(connection)
         return {
             "endpoints": [
@@ -30,6 +39,7 @@ class Status:
                     "status": endpoint.status,
                     "configuration": endpoint.desired.config_name,
                     "failure_reason": endpoint.failure_reason,
+                    "answers": answers(endpoint, instances),
                 }
                 for endpoint in endpoints
             ],
@@ -39,11 +49,13 @@ class Status:
                     "endpoint": instance.endpoint_name,
                     "variant": instance.variant_name,
                     "status": instance.status,
+                    "reason": instance.reason,
                     "address": f"{instance.address.host}:{instance.address.port}"
                     if instance.address
                     else "",
                 }
                 for instance in instances
+                if instance.status != "Stopped"
             ],
             "experiments": [
                 {
@@ -52,6 +64,7 @@ class Status:
                     "status_reason": experiment.status_reason,
                     "endpoint": experiment.endpoint_name,
                     "ends_at_s": experiment.plan.ends_at_s,
+                    "completed_at_s": experiment.completed_at_s,
                 }
                 for experiment in experiments
             ],
@@ -77,3 +90,11 @@ class Status:
             }
             for event in events
         ]
+
+
+def answers(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> bool:
+    """Whether every production variant that serves has an instance that is healthy. Pure."""
+    if endpoint.serving is None:
+        return False
+    healthy = {instance.variant_id for instance in instances if instance.status == "InService"}
+    return all(variant.id in healthy for variant in endpoint.serving.production)

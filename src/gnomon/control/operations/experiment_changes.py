@@ -15,7 +15,12 @@ from gnomon.control.operations.experiment_specs import (
     retained_spec,
     test_spec,
 )
-from gnomon.control.operations.experiments import capture_of, find_experiment, split_variants
+from gnomon.control.operations.experiments import (
+    capture_of,
+    find_experiment,
+    refuse_keys,
+    split_variants,
+)
 from gnomon.control.operations.schedules import MAX_SPAN_S, check_span
 from gnomon.control.switch import begin_ending
 from gnomon.errors import Conflict, ValidationFailed
@@ -75,6 +80,7 @@ async def update_inference_experiment(call: Call, params: Params) -> dict[str, A
             f"The inference experiment {record.name} is {record.status}; only one that is Created "
             "or Running can be updated."
         )
+    refuse_keys(params)
     running = record.status == "Running"
     plan = await _updated_plan(call, record, params, running=running)
     plan = msgspec.structs.replace(plan, resume_status=record.status)

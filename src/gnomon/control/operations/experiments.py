@@ -33,7 +33,7 @@ async def create_inference_experiment(call: Call, params: Params) -> dict[str, A
     arn = call.account.arn(EXPERIMENT, name)
     if await EXPERIMENTS.find(call.connection, name):
         raise ResourceInUse(f'Cannot create already existing inference experiment "{arn}".')
-    _refuse_keys(params)
+    refuse_keys(params)
     starts_at_s, ends_at_s = new_schedule(params.get("Schedule"), call.now_s)
     given = [await _model_variant(call, item) for item in params["ModelVariants"]]
     production, shadow, percentage = split_variants(given, params["ShadowModeConfig"])
@@ -166,7 +166,6 @@ async def capture_of(call: Call, storage: Params | None) -> str | None:
     """A capture id for a DataStorageConfig, or None without one."""
     if not storage:
         return None
-    refuse(storage, "DataStorageConfig.", {"KmsKey": KEYS_LATER})
     types = storage.get("ContentType") or {}
     return await define_capture(
         call,
@@ -176,8 +175,10 @@ async def capture_of(call: Call, storage: Params | None) -> str | None:
     )
 
 
-def _refuse_keys(params: Params) -> None:
+def refuse_keys(params: Params) -> None:
     refuse(params, "", {"KmsKey": KEYS_LATER})
+    storage = params.get("DataStorageConfig") or {}
+    refuse(storage, "DataStorageConfig.", {"KmsKey": KEYS_LATER})
 
 
 async def _model_variant(call: Call, item: Params) -> ModelVariant:
