@@ -1,0 +1,56 @@
+"""Reads the captured records of the test from where they lie, in SageMaker's own format."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Record:
+    """One request to one variant: its ids, what was answered, and the record as it is written."""
+
+    event_id: str
+    number: int
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The records of both variants about one request."""
+
+    production: Record
+    shadow: Record
+
+
+def read_records(directory: Path) -> list[Record]:
+    """All records below `directory`, one for each line; none if there is no such directory."""
+    return [parse(line) for line in _lines(directory)]
+
+
+def parse(line: str) -> Record:
+    """Raises KeyError or ValueError for a line that is no record of an answered flight."""
+    value: Mapping[str, Any] = json.loads(line)
+    return Record(
+        event_id=value["eventMetadata"]["eventId"],
+        number=int(value["eventMetadata"]["inferenceId"]),
+        label=value["captureData"]["endpointOutput"]["data"].strip(),
+        text=line,
+    )
+
+
+def join(production: Iterable[Record], shadow: Iterable[Record]) -> list[Pair]:
+    """The requests that both variants answered, by the event id that their records share."""
+    by_event = {record.event_id: record for record in production}
+    return [
+        Pair(by_event[record.event_id], record) for record in shadow if record.event_id in by_event
+    ]
+
+
+def _lines(directory: Path) -> Iterator[str]:
+    for path in sorted(directory.rglob("*.jsonl")):
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                yield line.rstrip("\n")
