@@ -1,0 +1,77 @@
+"""What the documents list is what the code has."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gnomon.app.main import _up
+from gnomon.cli.main import build
+from gnomon.control.api import OPERATIONS
+from gnomon.control.operations import endpoint_configs, models
+from gnomon.hosting.images import MODEL_SERVER_IMAGES
+from gnomon.model.metric import DROP_REASONS
+from gnomon.router.mirror import DRAINED
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guide.md").read_text()
+
+
+def section(text, heading):
+    return re.split(r"^#+ ", text.split(f"# {heading}\n", 1)[1], flags=re.MULTILINE)[0]
+
+
+def test_every_reason_of_a_dropped_copy():
+    listed = re.findall(
+        r"^\| `(\w+)`", section(GUIDE, "What is dropped, and counted"), re.MULTILINE
+    )
+    assert sorted(listed) == sorted({*DROP_REASONS, DRAINED})
+
+
+def test_every_image_that_the_model_server_runs():
+    assert (
+        tuple(re.findall(r"^- `(.+)`$", section(GUIDE, "Images"), re.MULTILINE))
+        == MODEL_SERVER_IMAGES
+    )
+
+
+def test_every_operation():
+    said = section(GUIDE, "Operations").split("SageMaker Runtime:")[0]
+    assert re.findall(r"\b[A-Z]\w+[A-Z]\w+\b", said.partition("SageMaker:")[2]) == [*OPERATIONS]
+
+
+def test_every_member_that_is_refused():
+    said = section(GUIDE, "Operations")
+    refused = {
+        *models._REFUSED_CONTAINER_MEMBERS,
+        *endpoint_configs._REFUSED,
+        *endpoint_configs._REFUSED_VARIANT_MEMBERS,
+    }
+    assert {member for member in refused if member not in said} == set()
+
+
+def test_every_command():
+    commands = {info.name for info in build(_up).registered_commands}
+    listed = re.findall(r"^\| `gnomon (\w+)", section(README, "The `gnomon` command"), re.MULTILINE)
+    assert set(listed) == commands
+
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def anchors(document):
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.is_file(), target
+        assert not anchor or anchor in anchors(file), target
