@@ -1,0 +1,94 @@
+"""A real router process, started as the supervisor starts it, serving from a snapshot on disk.
+
+Control is away, which a router can do without: nothing but it is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.kit.process import cpu_s, running, wait_until
+from gnomon import settings as settings_module
+from gnomon.app.child import VARIABLE, Hand
+from gnomon.model.layout import Layout
+from gnomon.model.snapshot import Endpoint, Update
+from gnomon.router import snapshot_file
+from gnomon.settings import Settings
+from gnomon.spool import segment
+
+_HOST = "127.0.0.1"
+_ANSWER_TIME_LIMIT_S = 5.0
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class BenchedRouter:
+    """The router that runs; it serves the endpoints that it was started with."""
+
+    pid: int
+    port: int
+    layout: Layout
+
+    def url(self, endpoint_name: str) -> str:
+        return f"http://{_HOST}:{self.port}/endpoints/{endpoint_name}/invocations"
+
+    def cpu_s(self) -> float:
+        return cpu_s(self.pid)
+
+    def empty_spool(self) -> None:
+        """Remove the closed segments, as a collector would; else a bench fills the disk."""
+        for path in self.layout.spool.glob(f"*/*{segment.CLOSED_SUFFIX}"):
+            path.unlink()
+
+
+@contextlib.contextmanager
+def running_router(
+    directory: Path, cores: frozenset[int], endpoints: Sequence[Endpoint]
+) -> Iterator[BenchedRouter]:
+    """One router with the default settings on a port of its own."""
+    layout = Layout(directory)
+    for path in (layout.spool, layout.snapshot(0).parent):
+        path.mkdir(parents=True)
+    snapshot_file.save(layout.snapshot(0), Update(1, tuple(endpoints)))
+    log = directory / "router.log"
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((_HOST, 0), backlog=1024))
+        listener.setblocking(False)
+        reading, writing = os.pipe()
+        stack.callback(os.close, writing)
+        stack.callback(os.close, reading)
+        hand = Hand(
+            settings=settings_module.encode(Settings(data_dir=directory)),
+            lifetime=reading,
+            listener=listener.fileno(),
+        )
+        process = stack.enter_context(
+            running(
+                [sys.executable, "-m", "gnomon.app.router"],
+                cores,
+                log,
+                environ={VARIABLE: hand.encode()},
+                pass_fds=(reading, listener.fileno()),
+            )
+        )
+        router = BenchedRouter(process.pid, listener.getsockname()[1], layout)
+        wait_until(process, log, "The router", lambda: _answers(router.url(endpoints[0].name)))
+        yield router
+
+
+def _answers(url: str) -> bool:
+    request = urllib.request.Request(url, data=b"{}", method="POST")
+    try:
+        with _opener.open(request, timeout=_ANSWER_TIME_LIMIT_S) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
