@@ -5,6 +5,7 @@ import pytest
 from gnomon.testing.control import CallRefused, FakeClock, running_control
 from gnomon.testing.requests import (
     experiment_request,
+    make_config,
     make_endpoint,
     make_model,
     model_variant,
@@ -144,6 +145,39 @@ async def test_retaining_both_leaves_a_plain_shadow(control):
     endpoint = await control.until_endpoint("ep", "InService")
     assert [v["VariantName"] for v in endpoint["ShadowProductionVariants"]] == ["Shadow-01"]
     assert endpoint["ShadowProductionVariants"][0]["CurrentWeight"] == 0.5
+
+
+async def test_going_back_in_another_size_makes_a_configuration_of_its_own(control):
+    await running(control)
+    await stop(
+        control,
+        {"AllTraffic": "Retain", "Shadow-01": "Remove"},
+        DesiredModelVariants=[model_variant("prod", "AllTraffic", count=2)],
+    )
+    await control.until_experiment("exp", "Cancelled")
+    endpoint = await control.until_endpoint("ep", "InService")
+    assert endpoint["EndpointConfigName"] != "ep-config"
+    assert endpoint["ProductionVariants"][0]["DesiredInstanceCount"] == 2
+    kept = await control.call("DescribeEndpointConfig", EndpointConfigName="ep-config")
+    assert kept["ProductionVariants"][0]["InitialInstanceCount"] == 1
+
+
+async def test_an_endpoint_that_was_changed_before_its_test_began_keeps_its_change(control):
+    await prepared(control)
+    request = experiment_request(
+        Schedule={"StartTime": from_now(control, 600), "EndTime": from_now(control, 6000)}
+    )
+    await control.call("CreateInferenceExperiment", **request)
+    await control.until_experiment("exp", "Created")
+    await make_model(control, "other")
+    await make_config(control, "other-config", "other")
+    await control.call("UpdateEndpoint", EndpointName="ep", EndpointConfigName="other-config")
+    await control.until_endpoint("ep", "InService")
+    control.clock.shift_s = 601
+    found = await control.until_experiment("exp", "Cancelled")
+    assert "with the model other by now" in found["StatusReason"]
+    endpoint = await control.call("DescribeEndpoint", EndpointName="ep")
+    assert endpoint["EndpointConfigName"] == "other-config"
 
 
 async def test_going_back_needs_no_configuration_row(control):
@@ -328,6 +362,11 @@ async def test_a_running_test_cannot_be_deleted_and_an_ended_one_leaves_nothing(
             "ValidationException",
             "https://bucket/x",
         ),
+        (
+            {"DataStorageConfig": {"Destination": "s3://My_Bucket/x"}},
+            "ValidationException",
+            "My_Bucket",
+        ),
     ],
 )
 async def test_what_cannot_be_a_test_is_refused(control, change, code, sentence):
@@ -353,3 +392,12 @@ async def test_a_list_is_paged_newest_first(control):
     )
     assert [m["ModelName"] for m in first["Models"] + second["Models"]] == ["m2", "m1", "m0"]
     assert "NextToken" not in second
+
+
+async def test_a_token_of_another_order_is_refused(control):
+    for number in range(2):
+        await make_model(control, f"m{number}")
+    first = await control.call("ListModels", MaxResults=1)
+    with pytest.raises(CallRefused, match="NextToken") as refused:
+        await control.call("ListModels", MaxResults=1, SortBy="Name", NextToken=first["NextToken"])
+    assert refused.value.code == "ValidationException"

@@ -92,6 +92,31 @@ def test_a_changed_share_touches_no_instance():
     assert plan(endpoint, an_instance(OLD), an_instance(SHADOW)) == [Serve()]
 
 
+@pytest.mark.parametrize(
+    "desired",
+    [
+        a_spec(OLD),
+        a_spec(OLD, shadow=msgspec.structs.replace(SHADOW, weight=0.1)),
+        a_spec(msgspec.structs.replace(SHADOW, weight=1.0)),
+    ],
+    ids=["going back", "another share", "promotion"],
+)
+def test_what_needs_no_new_instance_waits_for_none(desired):
+    serving = a_spec(OLD, shadow=SHADOW)
+    endpoint = an_endpoint(
+        status="Updating", serving=serving, desired=desired, changing_since_s=50.0
+    )
+    failed = an_instance(OLD, 2, status="Failed", created_at_s=60.0, ended_at_s=61.0)
+    assert plan(endpoint, failed) == [Serve()]
+
+
+def test_an_instance_that_keeps_failing_is_restarted_no_sooner_while_the_endpoint_changes():
+    failed = an_instance(OLD, status="Failed", created_at_s=40.0, ended_at_s=99.5)
+    endpoint = updating(desired=a_spec(OLD, shadow=SHADOW))
+    assert plan(endpoint, failed, now_s=100.0) == [StartInstance(SHADOW)]
+    assert StartInstance(OLD) in plan(endpoint, failed, now_s=100.5)
+
+
 def test_a_promoted_shadow_keeps_its_instances_and_production_drains():
     production, shadow = an_instance(OLD), an_instance(SHADOW)
     promoted = msgspec.structs.replace(SHADOW, weight=1.0)

@@ -105,6 +105,23 @@ def test_when_the_end_state_cannot_be_had_the_shadow_alone_is_dropped():
     assert "no ping" in action.ending.reason
 
 
+@pytest.mark.parametrize(
+    "production",
+    [
+        (a_variant(), a_variant("Other")),
+        (a_variant("Other"),),
+        (a_variant(model_name="another"),),
+    ],
+    ids=["two variants", "another name", "another model"],
+)
+@pytest.mark.parametrize("status", ["Creating", "Starting"])
+def test_an_endpoint_that_is_another_by_now_takes_no_test(status, production):
+    endpoint = view(a_spec(*production))
+    (action,) = plan(an_experiment(status=status), endpoint)
+    assert action.status == "Cancelled"
+    assert "by now" in action.reason
+
+
 def test_an_update_is_over_when_the_endpoint_has_settled():
     experiment = an_experiment(status="Updating", plan=a_plan(resume_status="Running"))
     assert plan(experiment, view(TEST, "Updating")) == []

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import structlog
 import uvicorn
@@ -73,7 +74,9 @@ class Archives:
         if url is None:
             return
         if url.startswith("file://"):
-            await self.prepare(url)
+            path = Path(unquote(urlsplit(url).path))
+            if not await asyncio.to_thread(path.is_file):
+                raise ModelDataUnavailable(url, "there is no file at this URL.")
         elif not await self._objects.exists(url):
             raise ModelDataUnavailable(url, "there is no object at this URL.")
 

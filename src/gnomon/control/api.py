@@ -54,6 +54,8 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 _READING = ("Describe", "List")
+# From this status on an answer says that the fault is Gnomon's.
+INTERNAL = 500
 
 _LOG = structlog.get_logger(__name__)
 
@@ -76,7 +78,10 @@ class Api:
         try:
             return await self._answer(method, path, headers, body, request_id)
         except GnomonError as error:
-            return control_error(error, request_id)
+            answer = control_error(error, request_id)
+            if answer.status >= INTERNAL:
+                _LOG.exception("a request failed", request_id=request_id)
+            return answer
         except Exception as error:  # noqa: BLE001 - a request ends here
             _LOG.exception("a request failed", request_id=request_id)
             return control_error(error, request_id)

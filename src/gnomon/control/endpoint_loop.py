@@ -168,5 +168,7 @@ class EndpointReconciler:
 
 def _lacks(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> bool:
     """Whether fewer instances are healthy than are wanted: a restart may be waiting its turn."""
+    if endpoint.status == "Failed":
+        return False
     healthy = sum(instance.status == "InService" for instance in instances)
     return healthy < sum(variant.count for variant in endpoint.desired.variants)

@@ -73,16 +73,22 @@ class InstanceKeeper:
 
     async def resume(self, record: InstanceRecord) -> None:
         """Takes up an instance that an earlier control has left, if it still runs."""
-        if await self._parts.host.adopt(record.id):
-            _LOG.info("instance adopted", instance=record.id, status=record.status)
-            if record.status == "Pending":
-                # Its launcher was under way: start() answers where it is.
-                self._spawn(record, self._start)
-            else:
-                self._spawn(record, self._watch)
-        else:
+        runs = await self._parts.host.adopt(record.id)
+        if record.status == "Failing":
+            self._spawn(record, self._put_down)
+        elif not runs:
             # Nobody saw it end: that is no failure, and does not fail a change under way.
             await self._move(record.id, "Stopped", "gone when control came back", LIVE_INSTANCE)
+        elif record.status == "Pending" or record.address is None:
+            # Its launcher was under way: start() answers where it is.
+            self._spawn(record, self._start)
+        elif record.status in {"Starting", "InService"}:
+            _LOG.info("instance adopted", instance=record.id, status=record.status)
+            self._spawn(record, self._watch)
+
+    def keeps(self, instance_id: str) -> bool:
+        """Whether a task sees to the instance."""
+        return instance_id in self._tasks or instance_id in self._stopping
 
     def stop(self, instance_id: str, endpoint_id: str) -> None:
         """Ends an instance that no router uses any more."""
@@ -93,8 +99,10 @@ class InstanceKeeper:
 
     async def stop_everything(self, records: list[InstanceRecord]) -> None:
         """Ends all of these at once: Gnomon is going down."""
-        await self._leave_all()
+        for leave in self._leaving.values():
+            leave.set()
         await asyncio.gather(*(self._parts.host.stop(record.id) for record in records))
+        await self.close()
 
     async def close(self) -> None:
         """Lets go of every task. Instances run on; those that are being stopped are waited for."""
@@ -114,7 +122,7 @@ class InstanceKeeper:
                 await work(record, leave)
             except Exception:  # noqa: BLE001 - an instance's task ends here
                 _LOG.exception("keeping an instance failed", instance=record.id)
-                await self._ended(record.id, "Gnomon failed to keep this instance; see its log.")
+                await self._give_up(record)
 
         task = asyncio.create_task(guarded())
         self._tasks[record.id] = task
@@ -199,8 +207,20 @@ class InstanceKeeper:
                 )
 
     async def _fail(self, record: InstanceRecord, reason: str) -> None:
-        await self._ended(record.id, reason)
+        """Ends an instance that runs and is of no use. Its row says so until nothing is left."""
+        await self._move(record.id, "Failing", reason, ("Pending", "Starting", "InService"))
+        await self._put_down(record, asyncio.Event())
+
+    async def _put_down(self, record: InstanceRecord, _leave: asyncio.Event) -> None:
         await self._parts.host.stop(record.id)
+        await self._move(record.id, "Failed", None, ("Failing",))
+
+    async def _give_up(self, record: InstanceRecord) -> None:
+        """If this fails as well, the loop finds a row that nobody keeps, and tries again."""
+        try:
+            await self._fail(record, "Gnomon failed to keep this instance; see its log.")
+        except Exception:  # noqa: BLE001 - as above
+            _LOG.exception("giving an instance up failed", instance=record.id)
 
     async def _stop(self, instance_id: str, endpoint_id: str) -> None:
         await self._move(instance_id, "Stopping", "", ("Draining",))
@@ -223,16 +243,20 @@ class InstanceKeeper:
         self,
         instance_id: str,
         status: str,
-        reason: str,
+        reason: str | None,
         only_from: tuple[str, ...],
         **changes: Instance,
     ) -> InstanceRecord | None:
-        """Changes the row if its status is one of `only_from`; None if it is not."""
+        """Changes the row if its status is one of `only_from`; None if it is not.
+
+        A None reason leaves the one that is there.
+        """
         async with self._parts.transactions.call() as call:
             record = await get_instance(call.connection, instance_id)
             if record is None or record.status not in only_from:
                 return None
-            record = await move_instance(call, record, status, reason, **changes)
+            said = record.reason if reason is None else reason
+            record = await move_instance(call, record, status, said, **changes)
         self._parts.wake(record.endpoint_id)
         return record
 

@@ -28,6 +28,8 @@ TICK_S = 0.2
 # How long nothing is looked at while nothing is under way: bounds how late a clock that was set is
 # noticed, in seconds.
 REST_S = 1.0
+# How often everything is looked at, woken or not, in seconds: what a failed pass lost is found.
+SWEEP_S = 30.0
 _CHANGING = ("Creating", "Updating", "Deleting")
 _RESTING_EXPERIMENT = ("Created", "Running")
 
@@ -63,14 +65,18 @@ class ControlLoop:
         """Something may have changed; the rows say what."""
         self._bell.set()
 
-    async def resume(self) -> None:
-        """Takes up what an earlier control has left: its instances, and every endpoint once."""
+    async def resume(self) -> bool:
+        """Takes up what an earlier control, or a pass that failed, has left: instances that nobody
+        keeps, and every endpoint once.
+        """
         async with self._transactions.database.reading() as connection:
             instances = await instances_of(connection, statuses=LIVE_INSTANCE)
             endpoints = await ENDPOINTS.all(connection)
         for record in instances:
-            await self._keeper.resume(record)
+            if not self._keeper.keeps(record.id):
+                await self._keeper.resume(record)
         self._woken.update(endpoint.id for endpoint in endpoints)
+        return True
 
     def close(self) -> None:
         """Ends `run` after the pass that it is in."""
@@ -78,8 +84,13 @@ class ControlLoop:
         self._bell.set()
 
     async def run(self) -> None:
+        clock = self._transactions.clock
+        swept_s = clock.monotonic_s()
         while not self._closing:
             await self._guarded("routers", self._routers.look)
+            if clock.monotonic_s() - swept_s >= SWEEP_S:
+                swept_s = clock.monotonic_s()
+                await self._guarded("everything", self.resume)
             experiments, endpoints = await self._unfinished()
             for experiment in experiments:
                 await self._guarded(
@@ -126,4 +137,4 @@ class ControlLoop:
             return await work()
         except Exception:  # noqa: BLE001 - a piece of a pass ends here
             _LOG.exception("a pass failed; it is tried again", of=what)
-            return False
+            return True

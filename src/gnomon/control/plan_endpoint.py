@@ -19,9 +19,10 @@ from gnomon.control.actions import (
     StartInstance,
     StopInstance,
 )
+from gnomon.model.lifecycle import FAILED_INSTANCE
 from gnomon.model.records import EndpointRecord, InstanceRecord
 from gnomon.model.snapshot import Endpoint, Shadow, Variant
-from gnomon.model.spec import EndpointSpec, VariantSpec
+from gnomon.model.spec import VariantSpec
 
 # Restarts of an instance that keeps failing: 1 s after the first failure, doubled up to this.
 MAX_RESTART_DELAY_S = 30.0
@@ -60,8 +61,9 @@ def plan_endpoint(
     if endpoint.status == "Failed":
         return [*_drain(i for i in observed.instances if i.status in _GROWING), *stops]
 
-    changing = endpoint.status in {"Creating", "Updating"}
-    if changing:
+    if endpoint.status in {"Creating", "Updating"}:
+        if _needs_nothing_new(endpoint):
+            return [Serve(), *stops]
         failed = _failure(endpoint, observed.instances)
         if failed is not None:
             return [FailChange(failed), *stops]
@@ -71,7 +73,7 @@ def plan_endpoint(
         ):
             return [Serve(), *stops]
     return [
-        *_starts(endpoint.desired, observed.instances, changing=changing, now_s=now_s),
+        *_starts(endpoint, observed.instances, now_s),
         *_drain(_superfluous(endpoint, observed.instances)),
         *stops,
     ]
@@ -122,16 +124,34 @@ def _running(
     ]
 
 
+def _needs_nothing_new(endpoint: EndpointRecord) -> bool:
+    """Whether what is desired is a part of what serves: then nothing has to be waited for.
+
+    An instance that is missing is so already, and comes back as it would have: going back, a
+    promotion and a changed share must not wait for it, or fail with it.
+    """
+    if endpoint.serving is None:
+        return False
+    served = {(v.id, v.fingerprint): v.count for v in endpoint.serving.variants}
+    return all(
+        variant.count <= served.get((variant.id, variant.fingerprint), 0)
+        for variant in endpoint.desired.variants
+    )
+
+
 def _starts(
-    desired: EndpointSpec, instances: Sequence[InstanceRecord], *, changing: bool, now_s: float
+    endpoint: EndpointRecord, instances: Sequence[InstanceRecord], now_s: float
 ) -> list[EndpointAction]:
     actions: list[EndpointAction] = []
-    for variant in desired.variants:
+    serving = endpoint.serving.variants if endpoint.serving else ()
+    served = {(variant.id, variant.fingerprint) for variant in serving}
+    for variant in endpoint.desired.variants:
         growing = _running(variant, instances, _GROWING)
         missing = variant.count - len(growing)
-        if missing <= 0 or (not changing and now_s < _restart_at_s(variant, instances, now_s)):
+        is_restart = (variant.id, variant.fingerprint) in served
+        if missing <= 0 or (is_restart and now_s < _restart_at_s(variant, instances, now_s)):
             continue
-        if variant is desired.shadow:
+        if variant is endpoint.desired.shadow:
             # Shadows start one at a time: production keeps the machine.
             starting = any(instance.status != "InService" for instance in growing)
             missing = 0 if starting else 1
@@ -153,7 +173,7 @@ def _restart_at_s(variant: VariantSpec, instances: Sequence[InstanceRecord], now
 def _failure(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> str | None:
     """Why the change under way cannot succeed: an instance that it started has failed."""
     for variant in endpoint.desired.variants:
-        for instance in _running(variant, instances, ("Failed",)):
+        for instance in _running(variant, instances, FAILED_INSTANCE):
             if instance.created_at_s >= endpoint.changing_since_s:
                 return instance.reason
     return None

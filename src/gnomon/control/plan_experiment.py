@@ -75,6 +75,9 @@ def _starting(
     if plan.former is None:
         if endpoint.status != "InService":
             return []
+        obstacle = _obstacle(experiment, endpoint)
+        if obstacle is not None:
+            return [SetStatus("Cancelled", obstacle)]
         if experiment.status == "Creating" and plan.starts_at_s > now_s:
             return [CheckModelData()]
         return [BeginTest()]
@@ -83,6 +86,24 @@ def _starting(
         return [SetStatus("Running")] if settled else []
     # The endpoint went back to its former state by itself: the test's state could not be had.
     return [SetStatus("Cancelled", endpoint.failure_reason)]
+
+
+def _obstacle(experiment: ExperimentRecord, endpoint: EndpointView) -> str | None:
+    """Why the endpoint, which may have changed since the test was made, cannot take it."""
+    wanted = experiment.plan.production
+    production = endpoint.desired.production
+    if len(production) != 1:
+        return (
+            f"The endpoint {experiment.endpoint_name} has {len(production)} production variants "
+            "by now; a shadow test takes one."
+        )
+    if (production[0].name, production[0].model_name) != (wanted.variant_name, wanted.model_name):
+        return (
+            f"The endpoint {experiment.endpoint_name} serves {production[0].name} with the model "
+            f"{production[0].model_name} by now, not {wanted.variant_name} with "
+            f"{wanted.model_name}."
+        )
+    return None
 
 
 def _updating(experiment: ExperimentRecord, endpoint: EndpointView) -> list[ExperimentAction]:

@@ -86,9 +86,13 @@ INSTANCE = Lifecycle(
         ("Pending", "model data or process failed", "Failed"),
         ("Pending", "no longer wanted", "Draining"),
         ("Starting", "ping answered", "InService"),
-        ("Starting", "exited, or no ping in time", "Failed"),
+        ("Starting", "exited", "Failed"),
+        ("Starting", "no ping in time", "Failing"),
         ("Starting", "no longer wanted", "Draining"),
-        ("InService", "exited, or three pings failed", "Failed"),
+        ("InService", "exited", "Failed"),
+        ("InService", "three pings failed", "Failing"),
+        ("Pending", "Gnomon failed to keep it", "Failing"),
+        ("Failing", "process ended", "Failed"),
         ("InService", "no longer wanted", "Draining"),
         ("Pending", "gone when control came back", "Stopped"),
         ("Starting", "gone when control came back", "Stopped"),
@@ -100,8 +104,10 @@ INSTANCE = Lifecycle(
 )
 
 # What an instance is when it may still have a process.
-LIVE_INSTANCE = ("Pending", "Starting", "InService", "Draining", "Stopping")
+LIVE_INSTANCE = ("Pending", "Starting", "InService", "Failing", "Draining", "Stopping")
+# What an instance is when its end was not wanted.
+FAILED_INSTANCE = ("Failing", "Failed")
 # What an experiment is when it still claims its endpoint.
 UNFINISHED_EXPERIMENT = ("Creating", "Created", "Starting", "Updating", "Running", "Stopping")
-# What an experiment is while the endpoint runs, takes on or gives back its test.
-ACTIVE_EXPERIMENT = ("Starting", "Updating", "Running", "Stopping")
+# What an experiment is while the endpoint runs, takes on or gives back its test, or is about to.
+ACTIVE_EXPERIMENT = ("Creating", "Starting", "Updating", "Running", "Stopping")

@@ -10,6 +10,7 @@ from gnomon.errors import ValidationFailed
 from gnomon.model.records import EndpointConfigRecord
 from gnomon.model.snapshot import Capture
 from gnomon.model.spec import CaptureDefinition, EndpointSpec, VariantSpec
+from gnomon.objects.url import ObjectUrlInvalid, parse_prefix
 from gnomon.store.state.instances import add_capture
 
 
@@ -73,9 +74,11 @@ async def _captures(call: Call, config: Params) -> tuple[Capture, ...]:
 async def define_capture(
     call: Call, destination: str, csv_content_types: list[str], json_content_types: list[str]
 ) -> str:
-    """Keeps where records go under a new capture id. A destination other than s3:// is refused."""
-    if not destination.startswith("s3://"):
-        raise ValidationFailed(f"The destination {destination} must begin with s3://.")
+    """Keeps where records go under a new capture id. A destination that is no place is refused."""
+    try:
+        parse_prefix(destination)
+    except ObjectUrlInvalid as error:
+        raise ValidationFailed(f"The destination cannot be used: {error}") from error
     capture_id = call.new_id()
     definition = CaptureDefinition(
         destination=destination.rstrip("/"),

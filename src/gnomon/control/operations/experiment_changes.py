@@ -61,6 +61,8 @@ async def stop_inference_experiment(call: Call, params: Params) -> dict[str, Any
     target = _target(actions, record, endpoint)
     target = _with_desired_sizes(target, params.get("DesiredModelVariants"))
     if target != record.plan.former:
+        # Going back in another size, too, is a state of its own, under a name of its own.
+        target = msgspec.structs.replace(target, config_name=new_config_name(record.name))
         await keep_config(call, record, target)
     ending = Ending(
         outcome="Completed" if params.get("DesiredState") == "Completed" else "Cancelled",
@@ -138,9 +140,9 @@ def _target(
 ) -> EndpointSpec:
     assert record.plan.former is not None, "a running experiment has kept the former state"
     if actions[1] == "Promote":
-        return promoted_spec(endpoint.desired, new_config_name(record.name))
+        return promoted_spec(endpoint.desired)
     if actions[1] == "Retain":
-        return retained_spec(endpoint.desired, new_config_name(record.name))
+        return retained_spec(endpoint.desired)
     return record.plan.former
 
 

@@ -56,23 +56,21 @@ def test_spec(experiment: ExperimentRecord, former: EndpointSpec, config_name: s
     )
 
 
-def promoted_spec(running: EndpointSpec, config_name: str) -> EndpointSpec:
+def promoted_spec(running: EndpointSpec) -> EndpointSpec:
     """The shadow as the only production variant, under its own name; its instances stay."""
     assert running.shadow is not None, "only an endpoint under test has a shadow to promote"
     weight = running.production[0].weight
     return EndpointSpec(
-        config_name=config_name,
+        config_name=running.config_name,
         production=(msgspec.structs.replace(running.shadow, weight=weight),),
         routing=running.routing,
         captures=_without_test(running),
     )
 
 
-def retained_spec(running: EndpointSpec, config_name: str) -> EndpointSpec:
+def retained_spec(running: EndpointSpec) -> EndpointSpec:
     """Both stay: the shadow goes on mirroring as a plain shadow variant."""
-    return msgspec.structs.replace(
-        running, config_name=config_name, experiment=None, captures=_without_test(running)
-    )
+    return msgspec.structs.replace(running, experiment=None, captures=_without_test(running))
 
 
 def resized(spec: EndpointSpec, sizes: dict[str, tuple[str, int]]) -> EndpointSpec:

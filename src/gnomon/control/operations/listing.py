@@ -44,17 +44,18 @@ def page(
     token that this operation has not given.
     """
     chosen = [row for row in rows if _matches(row, params)]
-    key = _sort_key(params.get("SortBy", "CreationTime"))
+    sort_by = params.get("SortBy", "CreationTime")
+    key = _sort_key(sort_by)
     descending = params.get("SortOrder", params.get("OrderKey", default_order)) == "Descending"
     chosen.sort(key=key, reverse=descending)
     token = params.get("NextToken")
     if token:
-        after = _decode(token)
+        after = _decode(token, sort_by)
         chosen = [row for row in chosen if (key(row) < after if descending else key(row) > after)]
     size = params.get("MaxResults", DEFAULT_PAGE)
     shown = chosen[:size]
     more = len(chosen) > size
-    return shown, _encode(key(shown[-1])) if more and shown else None
+    return shown, _encode(sort_by, key(shown[-1])) if more and shown else None
 
 
 def _matches(row: Any, params: Params) -> bool:
@@ -81,14 +82,21 @@ def _sort_key(sort_by: str) -> Callable[[Any], tuple[Any, str]]:
     return lambda row: (row.created_at_s, row.id)
 
 
-def _encode(key: tuple[Any, str]) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode()
+def _encode(sort_by: str, key: tuple[Any, str]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode((sort_by, *key))).decode()
 
 
-def _decode(token: str) -> tuple[Any, str]:
+def _decode(token: str, sort_by: str) -> tuple[Any, str]:
+    kind = float if sort_by == "CreationTime" else str
     try:
-        return msgspec.json.decode(
-            base64.urlsafe_b64decode(token.encode()), type=tuple[str | float, str]
+        given, *key = msgspec.json.decode(
+            base64.urlsafe_b64decode(token.encode()),
+            type=tuple[str, kind, str],  # type: ignore[valid-type]
         )
     except (msgspec.MsgspecError, binascii.Error, ValueError):
-        raise ValidationFailed("The NextToken is not one that this operation returned.") from None
+        given, key = "", []
+    if given != sort_by:
+        raise ValidationFailed(
+            "The NextToken is not one that this operation returned for this SortBy."
+        )
+    return key[0], str(key[1])

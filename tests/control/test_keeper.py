@@ -1,0 +1,61 @@
+import msgspec
+
+from gnomon.store.database import Database, sqlite_url
+from gnomon.store.state.instances import get_instance, put_instance
+from gnomon.testing.control import FakeClock, running_control
+from gnomon.testing.requests import make_endpoint
+
+
+def instance(control, id_):
+    async def read():
+        async with control.transactions.database.reading() as connection:
+            return await get_instance(connection, id_)
+
+    return read
+
+
+def has_status(control, id_, status):
+    async def holds():
+        record = await instance(control, id_)()
+        return record if record.status == status else None
+
+    return holds
+
+
+async def test_an_instance_that_no_longer_pings_is_ended_and_replaced(control, machine):
+    await make_endpoint(control)
+    (id_,) = machine.running()
+    machine.instances[id_].ping_status = 500
+    record = await control.until(has_status(control, id_, "Failed"), "the end of the instance")
+    assert record.reason == "3 pings in a row failed"
+
+    async def replaced():
+        return machine.running() and id_ not in machine.running()
+
+    await control.until(replaced, "another instance")
+
+
+async def test_an_instance_that_takes_its_time_to_end_is_known_until_it_has(control, machine):
+    await make_endpoint(control)
+    (id_,) = machine.running()
+    machine.may_stop.clear()
+    machine.instances[id_].ping_status = 500
+    await control.until(has_status(control, id_, "Failing"), "a failing instance")
+    machine.may_stop.set()
+    await control.until(has_status(control, id_, "Failed"), "its end")
+
+
+async def test_what_was_failing_when_control_died_is_ended_by_the_next(tmp_path, machine):
+    clock = FakeClock()
+    async with running_control(tmp_path, machine, clock) as control:
+        await make_endpoint(control)
+        (id_,) = machine.running()
+        record = await instance(control, id_)()
+    # As a control that was killed between the row and the end would have left it.
+    database = Database(sqlite_url(tmp_path / "state.db"))
+    async with database.writing() as connection:
+        await put_instance(connection, msgspec.structs.replace(record, status="Failing"))
+    await database.close()
+    async with running_control(tmp_path, machine, clock) as control:
+        await control.until(has_status(control, id_, "Failed"), "its end")
+        assert id_ not in machine.running()
