@@ -96,6 +96,7 @@ async def test_a_new_control_adopts_what_runs(tmp_path, machine):
         assert len(machine.starts) == 2
 
 
+@pytest.mark.slow
 async def test_an_instance_that_exits_is_replaced(control):
     await make_endpoint(control)
     (instance_id,) = control.machine.running()

@@ -1,4 +1,5 @@
 import msgspec
+import pytest
 
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state.instances import get_instance, put_instance
@@ -22,6 +23,7 @@ def has_status(control, id_, status):
     return holds
 
 
+@pytest.mark.slow
 async def test_an_instance_that_no_longer_pings_is_ended_and_replaced(control, machine):
     await make_endpoint(control)
     (id_,) = machine.running()
