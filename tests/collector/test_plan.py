@@ -1,7 +1,9 @@
 import hashlib
 
 import pytest
+import structlog
 
+from gnomon.collector import plan
 from gnomon.collector.plan import compare_answers, rows_of
 from gnomon.stats.comparators import Comparison
 from gnomon.store.telemetry import tables
@@ -61,3 +63,20 @@ def test_a_pair_becomes_a_whole_row_with_each_side_in_its_place():
 def test_exchanges_and_barriers_become_no_rows():
     rows = rows_of([build.exchange(), build.barrier()])
     assert (rows.counts, rows.histograms, rows.pairs) == ([], [], [])
+
+
+def test_a_comparator_that_fails_is_told_and_the_row_is_there(monkeypatch):
+    def fail(*_bodies):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(plan, "compare", fail)
+    with structlog.testing.capture_logs() as logs:
+        rows = rows_of([build.pair("a"), build.metrics(1), build.pair("b")])
+    assert [(row["same"], row["difference"]) for row in rows.pairs] == [
+        (None, "comparator_failed")
+    ] * 2
+    assert [(entry["event"], entry["event_id"]) for entry in logs] == [
+        ("comparator_failed", "a"),
+        ("comparator_failed", "b"),
+    ]
+    assert len(rows.counts) == 1

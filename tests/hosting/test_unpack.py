@@ -208,6 +208,37 @@ def test_a_bomb_is_stopped_while_it_unpacks(tmp_path):
     assert (tmp_path / "model" / "zeros").stat().st_size <= MAX_BYTES
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        [file(f"{top}/" + "a/" * 40 + "f") for top in range(3)],
+        [link(f"{top}/" + "a/" * 40 + "l", "f") for top in range(3)],
+        [(entry(f"{top}/" + "a/" * 40, type=tarfile.DIRTYPE), b"") for top in range(3)],
+    ],
+    ids=["files", "links", "directories"],
+)
+def test_directories_that_no_member_names_count_as_files(tmp_path, members):
+    with pytest.raises(ArchiveUnusable, match="more than 100 files and directories"):
+        unpacked(tmp_path, tar_gz(*members))
+
+    assert sum(1 for _ in (tmp_path / "model").rglob("*")) <= MAX_FILES + 1
+
+
+def test_an_archive_may_have_as_many_files_and_directories_as_allowed(tmp_path):
+    members = [file(f"a/b/{number}") for number in range(3)]
+    unpacked(tmp_path, tar_gz(*members), max_files=5)
+    with pytest.raises(ArchiveUnusable, match="more than 4 files and directories"):
+        (tmp_path / "again").mkdir()
+        unpacked(tmp_path / "again", tar_gz(*members), max_files=4)
+
+
+def test_a_tree_may_be_deep_and_not_abysmal(tmp_path):
+    unpacked(tmp_path, tar_gz(file("a/" * 99 + "f")))
+    (tmp_path / "again").mkdir()
+    with pytest.raises(ArchiveUnusable, match="more than 100 directories deep"):
+        unpacked(tmp_path / "again", tar_gz(file("a/" * 100 + "f")))
+
+
 def test_a_header_is_not_read_whatever_its_length(tmp_path):
     size = 8_000_000
     long_name = header_claiming(size, b"L") + bytes(size + 1024)

@@ -17,7 +17,6 @@ from gnomon.serving.wire import Request
 def load(tmp_path, monkeypatch):
     """Loads an application from the text of an inference.py, undoing what its import does."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
 
     def make(text: str, **variables: str) -> Application:
         code = tmp_path / "code"
@@ -28,7 +27,11 @@ def load(tmp_path, monkeypatch):
         application.load()
         return application
 
-    return make
+    yield make
+    # Only what lies in the archive: numpy, say, cannot be imported a second time.
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in (getattr(module, "__file__", None) or ""):
+            del sys.modules[name]
 
 
 def invoke(application, body=b"", **headers):
@@ -158,6 +161,78 @@ def test_what_is_written_by_default_can_be_set(load):
 
     assert invoke(application, b"[1, 2]", accept="*/*").body == b"1\n2\n"
     assert invoke(application, b"[1, 2]", accept="application/json").body == b"[1, 2]"
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("context.set_response_header(0, 'X-Label', '\u4f60')", "Latin-1 text"),
+        ("context.set_response_header(0, 'X-Label', 'a\\r\\nB: c')", "in one line"),
+        ("context.set_response_header(0, 'X-Label', 'a\\0b')", "in one line"),
+        ("context.set_response_header(0, 'X-Label', 7)", "must be Latin-1 text"),
+        ("context.set_response_header(0, 'X Label', 'a')", "the name 'X Label'"),
+        ("context.set_response_header(0, 'X:', 'a')", "the name 'X:'"),
+        ("context.set_response_header(0, '', 'a')", "the name ''"),
+        ("context.set_response_header(0, 'Content-Length', '1')", "Content-Length is the server's"),
+        ("context.set_response_header(0, 'transfer-encoding', 'chunked')", "is the server's own"),
+        ("context.set_response_header(0, 'Connection', 'upgrade')", "is the server's own"),
+        ("context.set_response_content_type(0, '\u4f60')", "Latin-1 text"),
+        ("context.set_response_status('404')", "from 200 to 599, not '404'"),
+        ("context.set_response_status(100)", "from 200 to 599, not 100"),
+        ("context.set_response_status(600)", "from 200 to 599, not 600"),
+    ],
+)
+def test_an_answer_that_cannot_be_sent_is_a_500_that_says_why(load, statement, said):
+    application = load(f"""
+        def model_fn(model_dir):
+            return None
+        def transform_fn(model, body, content_type, accept, context):
+            {statement}
+            return "answer"
+    """)
+
+    answer = invoke(application)
+
+    assert answer.status == 500
+    assert said in answer.body.decode().partition("\n")[0]
+    assert answer.encode(keep_alive=True).startswith(b"HTTP/1.1 500 ")
+
+
+def test_what_a_handler_may_say_of_its_answer_is_sent(load):
+    application = load("""
+        def model_fn(model_dir):
+            return None
+        def transform_fn(model, body, content_type, accept, context):
+            context.set_response_status(599)
+            context.set_response_header(0, "X-Label", "caf\u00e9\t1")
+            return "answer"
+    """)
+
+    encoded = invoke(application).encode(keep_alive=True)
+
+    assert encoded.startswith(b"HTTP/1.1 599 ")
+    assert b"\r\nX-Label: caf\xe9\t1\r\n" in encoded
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["raise SystemExit(3)", "raise GeneratorExit", "raise KeyboardInterrupt", "raise Odd"],
+)
+def test_whatever_a_handler_raises_there_is_an_answer(load, statement):
+    application = load(f"""
+        class Odd(Exception):
+            def __str__(self):
+                raise ValueError
+        def model_fn(model_dir):
+            return None
+        def predict_fn(data, model):
+            {statement}
+    """)
+
+    answer = invoke(application, b"[1]")
+
+    assert answer.status == 500
+    assert statement.encode() in answer.body
 
 
 def test_a_handlers_exception_is_told(load):

@@ -122,6 +122,44 @@ def test_connections_over_the_bound_wait(serve, monkeypatch):
         assert read_answer(second).endswith(b"hello")
 
 
+def test_requests_over_the_bound_wait_and_pings_do_not(serve, monkeypatch):
+    monkeypatch.setattr(server_module, "MAX_AT_WORK", 1)
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def answer(request):
+        if request.path == "/invocations":
+            arrived.set()
+            assert go_on.wait(20)
+        return Response(200, request.body or b"alive")
+
+    _, address = serve(answer)
+    with connect(address) as first, connect(address) as second, connect(address) as third:
+        first.sendall(REQUEST)
+        assert arrived.wait(20)
+        arrived.clear()
+        second.sendall(REQUEST)
+        third.sendall(b"GET /ping HTTP/1.1\r\n\r\n")
+
+        assert read_answer(third).endswith(b"alive")
+        assert not arrived.wait(0.05)
+        go_on.set()
+
+        assert read_answer(first).endswith(b"hello")
+        assert read_answer(second).endswith(b"hello")
+
+
+def test_a_malformed_body_frees_its_slot(serve, monkeypatch):
+    monkeypatch.setattr(server_module, "MAX_AT_WORK", 1)
+    _, address = serve()
+    with connect(address) as connection:
+        connection.sendall(b"POST /invocations HTTP/1.1\r\nContent-Length: x\r\n\r\n")
+        assert read_to_end(connection).startswith(b"HTTP/1.1 400 ")
+
+    with connect(address) as connection:
+        connection.sendall(REQUEST)
+        assert read_answer(connection).endswith(b"hello")
+
+
 def test_a_client_that_resets_harms_nobody(serve):
     _, address = serve()
     gone = connect(address)

@@ -176,6 +176,14 @@ def test_a_response_is_one_piece():
     )
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_response_that_has_no_body_by_its_status_ends_with_its_head(status):
+    encoded = Response(status, b"body").encode(keep_alive=True)
+
+    assert b"Content-Length" not in encoded
+    assert encoded.endswith(b"\r\n\r\n")
+
+
 def test_a_response_can_close():
     assert b"\r\nConnection: close\r\n" in Response(200).encode(keep_alive=False)
 

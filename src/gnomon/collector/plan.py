@@ -1,4 +1,7 @@
-"""What rows the frames of the spool become. Pure; `apply` writes them, `capture` has the rest."""
+"""What rows the frames of the spool become. Pure but for what it logs.
+
+`apply` writes them, `capture` has the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from gnomon.spool.frames import Answer, Frame, MetricDelta, Metrics, Pair
 from gnomon.spool.merge import merge_metrics
 from gnomon.stats.comparators import Comparison, compare
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,17 @@ def _metric_key(delta: MetricDelta) -> dict[str, Any]:
     }
 
 
+def _comparison(pair: Pair) -> Comparison:
+    try:
+        return compare_answers(pair.production, pair.shadow)
+    except Exception:
+        # What models answer is anybody's bytes: one odd answer must not hold up all behind it.
+        log.exception("comparator_failed", experiment_id=pair.experiment_id, event_id=pair.event_id)
+        return Comparison(same=None, reason="comparator_failed")
+
+
 def _pair_row(pair: Pair) -> dict[str, Any]:
-    comparison = compare_answers(pair.production, pair.shadow)
+    comparison = _comparison(pair)
     return {
         "experiment_id": pair.experiment_id,
         "event_id": pair.event_id,

@@ -19,6 +19,12 @@ _CHUNK_BYTES = 1024 * 1024
 # A header (a long name, say) that a tar file may make us read at once: paths are far shorter.
 _MAX_READ_BYTES = 4 * 1024 * 1024
 
+# Far deeper than any model's tree, far from what Python's recursive removal of a tree can follow.
+_MAX_PARTS = 100
+
+# How much of a name that is too deep is told, in characters.
+_TOLD_CHARACTERS = 80
+
 
 class ArchiveUnusable(Exception):
     """What is wrong with an archive; `gnomon.hosting.artifacts` adds where it came from."""
@@ -27,11 +33,12 @@ class ArchiveUnusable(Exception):
 def unpack(archive: Path, directory: Path, max_bytes: int, max_files: int) -> None:
     """Unpack into `directory`, which is made. Raises ArchiveUnusable, or OSError for our disk's.
 
-    `max_bytes` bounds both the decompressed archive and the files written, `max_files` the number
-    of members. After an error the directory holds what there was so far, links unchecked.
+    `max_bytes` bounds both the decompressed archive and the files written, `max_files` both its
+    members and what is made: files, links, and directories whether a member names them or not.
+    After an error the directory holds what there was so far, links unchecked.
     """
     directory.mkdir()
-    unpacking = _Unpacking(directory.resolve(), max_bytes)
+    unpacking = _Unpacking(directory.resolve(), max_bytes, max_files)
     try:
         with gzip.open(archive) as decompressed:
             bounded = _Bounded(decompressed, max_bytes)
@@ -81,10 +88,12 @@ class _Bounded:
 class _Unpacking:
     """One archive on its way into `root`."""
 
-    def __init__(self, root: Path, max_bytes: int) -> None:
+    def __init__(self, root: Path, max_bytes: int, max_files: int) -> None:
         self._root = root
         self._max_bytes = max_bytes
+        self._max_files = max_files
         self._written_bytes = 0
+        self._made = 0
         self._hard_links: list[tuple[Path, Path]] = []
         self._symbolic_links: list[tuple[Path, str]] = []
 
@@ -137,6 +146,7 @@ class _Unpacking:
     def _make_room(self, path: Path) -> None:
         """Make the parents of `path`, and let it replace a file or link of the same name."""
         self._make_directory(path.parent)
+        self._count()
         try:
             mode = path.lstat().st_mode
         except FileNotFoundError:
@@ -152,11 +162,17 @@ class _Unpacking:
             here /= part
             try:
                 here.mkdir(0o755)
+                self._count()
             except FileExistsError:
                 if not stat.S_ISDIR(here.lstat().st_mode):
                     raise ArchiveUnusable(
                         f"{self._named(here)} is both a directory and not"
                     ) from None
+
+    def _count(self) -> None:
+        self._made += 1
+        if self._made > self._max_files:
+            raise ArchiveUnusable(f"it has more than {self._max_files} files and directories")
 
     def _named(self, path: Path) -> str:
         return repr(str(path.relative_to(self._root)))
@@ -169,6 +185,10 @@ def _parts(name: str) -> tuple[str, ...]:
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if ".." in parts:
         raise ArchiveUnusable(f"the name {name!r} leads out of it")
+    if len(parts) > _MAX_PARTS:
+        raise ArchiveUnusable(
+            f"the name {name[:_TOLD_CHARACTERS]!r}… is more than {_MAX_PARTS} directories deep"
+        )
     return parts
 
 

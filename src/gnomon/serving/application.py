@@ -6,6 +6,7 @@ for that holds a lock of its own.
 
 from __future__ import annotations
 
+import re
 import traceback
 from typing import Any, Optional
 
@@ -18,6 +19,11 @@ from .wire import Request, Response
 _TEXT = "text/plain; charset=utf-8"
 
 _METHODS = {"/ping": "GET", "/invocations": "POST"}
+
+# What a header may be on the wire (RFC 9110, 5.5 and 5.6.2), and which ones are the server's own.
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_FRAMING = frozenset({"connection", "content-length", "trailer", "transfer-encoding", "upgrade"})
 
 _NOT_LOADED = Response(503, b"The model is still loading.\n", _TEXT)
 
@@ -47,12 +53,12 @@ class Application:
         return Response(200) if method == "GET" else self._invoke(request, self._handlers)
 
     def _invoke(self, request: Request, handlers: Handlers) -> Response:
-        # As in AWS's toolkit, a client that says nothing sends and wants JSON.
-        content_type = request.headers.get("content-type") or codecs.JSON
-        default_accept = self._environment.default_accept or codecs.JSON
-        accepts = codecs.acceptable(request.headers.get("accept", ""), default_accept)
-        context = Context(str(self._environment.model_dir), request.headers)
         try:
+            # As in AWS's toolkit, a client that says nothing sends and wants JSON.
+            content_type = request.headers.get("content-type") or codecs.JSON
+            default_accept = self._environment.default_accept or codecs.JSON
+            accepts = codecs.acceptable(request.headers.get("accept", ""), default_accept)
+            context = Context(str(self._environment.model_dir), request.headers)
             body, content_type = handlers.transform(
                 self._model,
                 codecs.text_of(request.body, content_type),
@@ -63,13 +69,32 @@ class Application:
             return _answer(body, context.content_type or content_type, context)
         except codecs.CodecError as error:
             return Response(error.status, (str(error) + "\n").encode("utf-8"), _TEXT)
-        except Exception as error:
-            said = "%s: %s\n\n%s" % (type(error).__name__, error, traceback.format_exc())
-            return Response(500, said.encode("utf-8", "backslashreplace"), _TEXT)
+        except BaseException as error:
+            # SystemExit and all: whatever a handler raises, no answer would look like a dead
+            # instance. Signals' exceptions are raised in the main thread, never here.
+            return Response(500, _said(error).encode("utf-8", "backslashreplace"), _TEXT)
 
 
 def _answer(body: bytes, content_type: str, context: Context) -> Response:
-    for text in (content_type, *context.response_headers, *context.response_headers.values()):
-        if not isinstance(text, str) or "\r" in text or "\n" in text:
-            raise ValueError("A header of the answer must be text in one line, not %r" % (text,))
-    return Response(context.status, body, content_type, context.response_headers)
+    """What the handlers answer, if it can be sent; raises ValueError otherwise."""
+    status = context.status
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError("The answer's status must be a number from 200 to 599, not %r" % (status,))
+    headers = dict(context.response_headers)
+    for name in headers:
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ValueError("The answer has a header with the name %r" % (name,))
+        if name.lower() in _FRAMING:
+            raise ValueError("The header %s is the server's own, not a handler's" % name)
+    for value in (content_type, *headers.values()):
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(
+                "A header of the answer must be Latin-1 text in one line, not %r" % (value,)
+            )
+    return Response(status, body, content_type, headers)
+
+
+def _said(error: BaseException) -> str:
+    # Not str(error), which may raise for classes of a model's own.
+    summary = "".join(traceback.format_exception_only(type(error), error))
+    return summary + "\n" + traceback.format_exc()

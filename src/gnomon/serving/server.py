@@ -16,8 +16,13 @@ from typing import Callable, Iterable, Iterator, Set
 
 from .wire import MalformedRequest, Request, RequestReader, Response
 
-# Further connections wait in the backlog: as many as a router of Gnomon opens to one instance.
-MAX_CONNECTIONS = 512
+# Requests that are worked on at once, others wait: as many as a router of Gnomon opens connections
+# to one instance. A ping needs no slot, or an instance under full load would look dead.
+MAX_AT_WORK = 512
+
+# Further connections wait in the backlog: room for several routers' and for pings beside them. A
+# connection without a slot costs a sleeping thread and at most one head.
+MAX_CONNECTIONS = 4096
 
 # An idle connection is kept this long. Gnomon's host tells routers a shorter time.
 IDLE_TIME_LIMIT_S = 75.0
@@ -32,7 +37,7 @@ DRAIN_TIME_LIMIT_S = 25.0
 _DRAIN_POLL_S = 0.02
 
 # How soon an accept loop that waits for a free connection sees that a drain began.
-_SLOT_POLL_S = 0.1
+_PLACE_POLL_S = 0.1
 
 # Running out of descriptors or threads passes; meanwhile the loop must not spin.
 _ACCEPT_PAUSE_S = 0.1
@@ -48,7 +53,8 @@ class Server:
     def __init__(self, listener: socket.socket, answer: Callable[[Request], Response]) -> None:
         self._listener = listener
         self._answer = answer
-        self._slots = threading.Semaphore(MAX_CONNECTIONS)
+        self._places = threading.Semaphore(MAX_CONNECTIONS)
+        self._slots = threading.Semaphore(MAX_AT_WORK)
         self._lock = threading.Lock()
         self._connections: Set[socket.socket] = set()
         self._busy = 0
@@ -91,15 +97,15 @@ class Server:
     def _accept_waiting(self) -> None:
         while True:
             # A drain takes what waits above the bound too, since idle connections fill it.
-            while not self._slots.acquire(timeout=_SLOT_POLL_S) and not self._is_draining:
+            while not self._places.acquire(timeout=_PLACE_POLL_S) and not self._is_draining:
                 pass
             try:
                 connection, _ = self._listener.accept()
             except BlockingIOError:
-                self._slots.release()
+                self._places.release()
                 return
             except OSError:
-                self._slots.release()
+                self._places.release()
                 time.sleep(_ACCEPT_PAUSE_S)
                 continue
             with self._lock:
@@ -123,7 +129,7 @@ class Server:
         with self._lock:
             self._connections.discard(connection)
         connection.close()
-        self._slots.release()
+        self._places.release()
 
     def _serve_requests(self, connection: socket.socket) -> None:
         reader = RequestReader(connection)
@@ -131,15 +137,18 @@ class Server:
         while keep_alive and reader.wait():
             with self._counted():
                 try:
-                    request = reader.read()
+                    request = reader.read_head()
+                    with contextlib.nullcontext() if _is_ping(request) else self._slots:
+                        # In the slot too, so that slots bound what bodies hold in memory.
+                        reader.read_body(request)
+                        response = self._answer(request)
+                        keep_alive = request.keep_alive and not self._is_draining
+                        connection.sendall(response.encode(keep_alive))
                 except MalformedRequest as error:
                     said = Response(error.status, (str(error) + "\n").encode(), "text/plain")
                     connection.sendall(said.encode(keep_alive=False))
                     _linger(connection)
                     return
-                response = self._answer(request)
-                keep_alive = request.keep_alive and not self._is_draining
-                connection.sendall(response.encode(keep_alive))
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
@@ -151,6 +160,10 @@ class Server:
             with self._lock:
                 self._busy -= 1
                 self._last_busy_s = time.monotonic()
+
+
+def _is_ping(request: Request) -> bool:
+    return request.path == "/ping" and not request.announces_body
 
 
 def _is_any_readable(connections: Iterable[socket.socket]) -> bool:

@@ -22,6 +22,9 @@ _RECEIVE_BYTES = 64 * 1024
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
+# These end with their head (RFC 9110, 15.3.5 and 15.4.5); a body would be read as the next answer.
+_BODILESS = frozenset({204, 304})
+
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -46,7 +49,7 @@ class MalformedRequest(Exception):
 
 
 class Request:
-    """One request, whole. Header names are in lower case; `path` has no query."""
+    """One request. Header names are in lower case; `path` has no query."""
 
     __slots__ = ("body", "headers", "keep_alive", "method", "path")
 
@@ -58,6 +61,11 @@ class Request:
         self.headers = headers
         self.body = body
         self.keep_alive = keep_alive
+
+    @property
+    def announces_body(self) -> bool:
+        """Whether a body comes after the head, be it an empty one."""
+        return "content-length" in self.headers or "transfer-encoding" in self.headers
 
 
 class Response:
@@ -82,11 +90,13 @@ class Response:
         lines = ["HTTP/1.1 %d %s" % (self.status, _REASONS.get(self.status, ""))]
         if self.content_type:
             lines.append("Content-Type: " + self.content_type)
-        lines.append("Content-Length: %d" % len(self.body))
+        body = b"" if self.status in _BODILESS else self.body
+        if self.status not in _BODILESS:
+            lines.append("Content-Length: %d" % len(body))
         lines.extend("%s: %s" % item for item in self.headers.items())
         if not keep_alive:
             lines.append("Connection: close")
-        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
 class RequestReader:
@@ -105,13 +115,25 @@ class RequestReader:
         return bool(self._buffer) or bool(self._connection.recv(1, socket.MSG_PEEK))
 
     def read(self) -> Request:
-        """The next request. Raises MalformedRequest, or OSError for the connection's sake."""
+        """The next request, whole.
+
+        Raises MalformedRequest, or OSError for the connection's sake, as the two below do.
+        """
+        request = self.read_head()
+        self.read_body(request)
+        return request
+
+    def read_head(self) -> Request:
+        """The next request without its body, which `read_body` must read before the next."""
         method, path, version, headers = _parse_head(self._read_head())
         connection = headers.get("connection", "").lower()
         keep_alive = "close" not in connection and (
             version == b"HTTP/1.1" or "keep-alive" in connection
         )
-        return Request(method, path, headers, self._read_body(headers), keep_alive)
+        return Request(method, path, headers, b"", keep_alive)
+
+    def read_body(self, request: Request) -> None:
+        request.body = self._read_body(request.headers)
 
     def _read_head(self) -> bytes:
         searched = 0

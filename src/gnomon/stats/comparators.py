@@ -107,8 +107,12 @@ def _equal_cells(a: str, b: str) -> bool:
     a, b = a.strip(), b.strip()
     if a == b:
         return True
-    number_a, number_b = _number(a), _number(b)
-    return number_a is not None and number_b is not None and number_a == number_b
+    try:
+        number_a, number_b = _number(a), _number(b)
+        return number_a is not None and number_b is not None and number_a == number_b
+    except ArithmeticError:
+        # A signaling NaN is a number that may not even be compared.
+        return False
 
 
 def _number(cell: str) -> Decimal | None:
