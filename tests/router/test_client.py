@@ -244,3 +244,26 @@ async def test_a_client_has_so_long_to_say_something(tmp_path, data, status):
         if status is not None:
             assert (await client.read()).status == status
         assert await client.is_closed()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"0\r\n" + b"X: y\r\n" * 200_000,
+        b"0\r\nX: " + b"y" * 1_000_000,
+        b"3;" + b"y" * 1_000_000,
+    ],
+)
+async def test_trailers_and_chunk_lines_without_end_get_431(rig, model, data):
+    async with rig.client() as client:
+        await client.send(f"POST {URL} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        assert (await client.ask(data)).status == 431
+        assert await client.is_closed()
+    assert model.requests == []
+
+
+async def test_the_lines_of_many_small_chunks_are_no_head(rig):
+    async with rig.client() as client:
+        head = f"POST {URL} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        answer = await client.ask(head + b"1;x=y\r\na\r\n" * 90_000 + b"0\r\n\r\n")
+        assert answer.body == b"a" * 90_000

@@ -72,7 +72,10 @@ LIMITS = RouterSettings(mirror_max_in_flight=2, mirror_endpoint_bytes=100, mirro
     ("change", "reason"),
     [
         ({}, None),
-        ({"is_backing_off": True}, "refused"),
+        ({"last_connect": "refused"}, "refused"),
+        ({"last_connect": "connect_deadline"}, "refused"),
+        ({"last_connect": "not_connected"}, "not_connected"),
+        ({"is_out_of_connections": True}, "over_budget"),
         ({"is_reading_held": True}, "read_budget"),
         ({"body_bytes": 101}, "too_large"),
         ({"endpoint_in_flight": 1}, None),
@@ -85,7 +88,8 @@ LIMITS = RouterSettings(mirror_max_in_flight=2, mirror_endpoint_bytes=100, mirro
 )
 def test_a_copy_needs_room_in_every_budget(change, reason):
     use = {
-        "is_backing_off": False,
+        "last_connect": None,
+        "is_out_of_connections": False,
         "is_reading_held": False,
         "body_bytes": 1,
         "endpoint_in_flight": 0,
@@ -110,6 +114,8 @@ def test_a_copy_needs_room_in_every_budget(change, reason):
         ("connect_deadline", 1, 2, False),
         ("connect_deadline", 2, 2, True),
         ("cut", 0, 2, False),
+        ("not_connected", 0, 2, False),
+        ("not_connected", 0, 1, False),
     ],
 )
 def test_what_ejects_an_instance(failure, in_a_row, healthy, ejected):

@@ -167,3 +167,18 @@ async def test_an_exchange_without_an_answer_is_captured_as_such(tmp_path, model
     (exchange,) = rig.spool.of(Exchange)
     assert (exchange.status, exchange.response_body) == (0, None)
     assert exchange.request_body == b"body"
+
+
+async def test_what_the_spool_has_no_room_for_is_counted(tmp_path, model, shadow):
+    capture = Capture("c", "x-demo")
+    async with running_router(tmp_path) as rig:
+        await rig.apply(demo(model, shadow, capture))
+        rig.spool.is_full = True
+        await rig.invoke("demo", b"1")
+        await until(lambda: not rig.router.copies_in_flight)
+        rig.spool.is_full = False
+        rig.router.tick()
+        await until(lambda: rig.spool.counts("v-shadow")["pairs_lost"])
+    assert rig.spool.counts("v-shadow")["pairs_lost"] == 1
+    assert rig.spool.counts("v-shadow")["captures_lost"] == 1
+    assert rig.spool.counts("v-prod")["captures_lost"] == 1

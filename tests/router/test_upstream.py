@@ -91,3 +91,74 @@ async def test_requests_beyond_the_connections_wait_their_turn(tmp_path, model):
         answers = await asyncio.gather(*(rig.invoke("demo", b"%d" % n) for n in range(20)))
     assert [answer.body for answer in answers] == [b"%d" % n for n in range(20)]
     assert model.connections == 2
+
+
+@pytest.fixture
+async def hasty():
+    """The port of a server that answers a request's head and never reads its body."""
+    connected = 0
+    is_over = asyncio.Event()
+
+    async def answer(reader, writer):
+        nonlocal connected
+        connected += 1
+        await reader.readuntil(b"\r\n\r\n")
+        body = b"%d" % connected
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        await is_over.wait()
+        writer.close()
+
+    # A small limit, so that its reader holds the body up.
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=1000)
+    yield server.sockets[0].getsockname()[1]
+    is_over.set()
+    server.close()
+
+
+async def test_a_connection_answered_before_the_request_was_sent_is_not_used_again(rig, hasty):
+    await rig.apply(endpoint("demo", variant("AllTraffic", hasty), version=2))
+    assert (await rig.invoke("demo", b"x" * 20_000_000)).body == b"1"
+    async with asyncio.timeout(5):
+        assert (await rig.invoke("demo", b"{}")).body == b"2"
+
+
+async def test_a_request_that_was_answered_early_is_not_kept(rig, hasty):
+    await rig.apply(endpoint("demo", variant("AllTraffic", hasty), version=2))
+    (instance,) = rig.router._routes.by_id["e-demo"].instances.values()
+    await rig.invoke("demo", b"x" * 20_000_000)
+    await until(lambda: not instance.pool._connections)
+
+
+LONG = [
+    b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200_000,
+    b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1_000_000,
+    b"HTTP/1.1 100 Continue\r\n\r\n" * 50_000,
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 200_000,
+]
+
+
+@pytest.mark.parametrize("data", LONG)
+async def test_a_head_without_end_is_no_answer(rig, model, data):
+    model.behaviour = fake_upstream.raw(data)
+    answer = await rig.invoke("demo")
+    assert answer.status == 424
+    assert b"not HTTP" in answer.body
+
+
+@pytest.mark.parametrize("data", LONG)
+async def test_a_shadows_head_without_end_is_cut(tmp_path, model, data):
+    async with FakeUpstream(fake_upstream.raw(data)) as shadow, running_router(tmp_path) as rig:
+        await rig.apply(
+            endpoint("demo", variant("v", model.port), shadow=variant("s", shadow.port))
+        )
+        assert (await rig.invoke("demo")).status == 200
+        await until(lambda: rig.router.copies_in_flight == 0)
+        rig.flush()
+        assert rig.spool.counts("v-s")["dropped.too_large"] == 1
+
+
+async def test_an_answer_in_many_small_chunks_is_read(rig, model):
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    model.behaviour = fake_upstream.raw(head + b"1;x=y\r\na\r\n" * 90_000 + b"0\r\n\r\n")
+    assert (await rig.invoke("demo")).body == b"a" * 90_000

@@ -12,12 +12,14 @@ from gnomon.app.child import Hand, Orders, run_child
 from gnomon.app.machine import new_id
 from gnomon.model.layout import Layout
 from gnomon.model.snapshot import Incarnation
+from gnomon.router import descriptors
 from gnomon.router.router import Router
 from gnomon.settings import Settings
 from gnomon.spool.writer import SpoolWriter
 
 
 async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
+    descriptors.raise_limit()
     layout = Layout(settings.data_dir)
     incarnation = Incarnation(
         id=new_id(),

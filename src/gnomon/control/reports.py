@@ -74,6 +74,10 @@ class Reports:
                 "shadow_errors": pairs.shadow_errors,
             },
             "captures": {"destination": _destination(record)},
+            "lost": {
+                "captures": round(total(found, metric.CAPTURES_LOST)),
+                "pairs": round(total(found, metric.PAIRS_LOST)),
+            },
         }
 
     async def endpoint(self, name: str) -> dict[str, Any]:

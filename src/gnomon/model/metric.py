@@ -16,6 +16,9 @@ SAMPLED = "sampled"
 MIRRORED = "mirrored"
 DROPPED_PREFIX = "dropped."
 EJECTIONS = "ejections"
+# Records that the spool had no room for, on the variant that they are about.
+CAPTURES_LOST = "captures_lost"
+PAIRS_LOST = "pairs_lost"
 
 MODEL_LATENCY_US = "model_latency_us"
 OVERHEAD_LATENCY_US = "overhead_latency_us"
@@ -26,6 +29,7 @@ DropReason = Literal[
     "too_large",
     "opted_out",
     "refused",
+    "not_connected",
     "read_budget",
     "drained",
 ]

@@ -7,6 +7,7 @@ are passed to control, pings. A pool sees only this interface.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from gnomon.router.decide import Failure
 
@@ -38,6 +39,9 @@ class Call(ABC):
     """
 
     __slots__ = ("body", "head", "is_head_request", "sent_s", "submitted_s")
+
+    # How a call fails whose answer's head, or trailers, are over the limit.
+    LONG_HEAD: ClassVar[Failure] = "malformed"
 
     def __init__(self, head: bytes, body: bytes, submitted_s: float) -> None:
         self.head = head

@@ -30,7 +30,7 @@ _JOINED_BYTES = 16 * 1024
 # such a piece is known to be too long only beyond it.
 _PIECE_BYTES = 256 * 1024
 # After an answer that ends a connection its input is thrown away, or the answer could be lost to a
-# reset: for so long (s), and while something comes at least this often (s).
+# reset: once it is written for so long (s), and while something comes at least this often (s).
 _LINGER_S = 30.0
 _LINGER_SILENCE_S = 5.0
 
@@ -91,6 +91,8 @@ class ClientConnection(asyncio.Protocol):
         "_serving",
         "_since_s",
         "_transport",
+        "_unread_bytes",
+        "_unwritten_bytes",
         "_url",
     )
 
@@ -107,6 +109,7 @@ class ClientConnection(asyncio.Protocol):
         self._request: Request | None = None
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._unread_bytes = 0
         self._continue_is_due = False
         # What is whole: requests, and behind them what ends the connection.
         self._queue: deque[Request] = deque()
@@ -121,6 +124,8 @@ class ClientConnection(asyncio.Protocol):
         self._has_ended = False
         self._is_reading_held = False
         self._is_writing_held = False
+        # Of answers, when it was last looked at.
+        self._unwritten_bytes = 0
 
     # --- For the router -----------------------------------------------------------------------
 
@@ -166,18 +171,23 @@ class ClientConnection(asyncio.Protocol):
 
     def sweep(self, now_s: float) -> None:
         """Act on the time limits that have passed."""
+        before, unwritten = self._unwritten_bytes, self._transport.get_write_buffer_size()
+        self._unwritten_bytes = unwritten
+        if unwritten < before:
+            # The client reads, however slowly.
+            self._since_s = self._last_byte_s = now_s
         waited_s = now_s - self._since_s
         limits = self._clients.settings
         reading = self._reading
-        if reading == "lingering":
+        if unwritten:
+            if waited_s > limits.idle_time_limit_s:
+                self._transport.abort()
+        elif reading == "lingering":
             if waited_s > _LINGER_S or now_s - self._last_byte_s > _LINGER_SILENCE_S:
                 self._transport.abort()
         elif self._serving is not None:
             # The model has a time limit of its own, which answers.
             return
-        elif self._is_writing_held:
-            if waited_s > limits.idle_time_limit_s:
-                self._transport.abort()
         elif reading == "idle":
             if waited_s > limits.idle_time_limit_s:
                 self._transport.close()
@@ -201,6 +211,7 @@ class ClientConnection(asyncio.Protocol):
             return
         # An upper bound: of a piece in which a head begins, other things may be part.
         self._head_bytes = len(data) + (self._head_bytes if self._reading == "head" else 0)
+        self._unread_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -209,6 +220,9 @@ class ClientConnection(asyncio.Protocol):
             self._clients.settings.max_head_bytes + _PIECE_BYTES
         ):
             self._refusal = _HEAD_TOO_LONG
+        if self._reading == "body" and self._unread_bytes > self._clients.settings.max_head_bytes:
+            # Trailers, or the line before a chunk.
+            self._refusal = self._refusal or _HEAD_TOO_LONG
         if not self._is_timed and self._reading != "idle":
             self._is_timed = True
             self._since_s = self._clients.monotonic_s()
@@ -239,13 +253,16 @@ class ClientConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Serve what is whole, then see what the connection waits for."""
-        if self._is_in_queue or self._reading == "lingering":
+        if self._is_in_queue or self._is_lingering:
             return
         self._is_in_queue = True
         queue = self._queue
         while queue and self._serving is None and not self._is_writing_held:
             self._serve(queue.popleft())
         self._is_in_queue = False
+        if self._is_lingering:
+            # An answer ended the connection: nothing behind it is answered.
+            return
         if self._serving is not None or self._is_writing_held:
             if queue or self._refusal is not None:
                 self._hold_reading(held=True)
@@ -259,6 +276,10 @@ class ClientConnection(asyncio.Protocol):
             if self._continue_is_due and not self._transport.is_closing():
                 self._continue_is_due = False
                 self._transport.write(_CONTINUE)
+
+    @property
+    def _is_lingering(self) -> bool:
+        return self._reading == "lingering"
 
     def _serve(self, request: Request) -> None:
         self._serving = request
@@ -310,16 +331,18 @@ class ClientConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        # Behind the head this is a trailer, which nobody asked for.
+        if self._reading == "head":
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         request = Request(
             parser.get_method(), self._url, self._headers, keeps_alive=parser.should_keep_alive()
         )
-        # What is called a header from here on is a trailer, which nobody asked for.
         self._headers = []
         self._reading = "body"
+        self._unread_bytes = 0
         self._body = []
         self._body_bytes = 0
         limits = self._clients.settings
@@ -335,7 +358,11 @@ class ClientConnection(asyncio.Protocol):
         self._continue_is_due = request.expects_continue
         self._request = request
 
+    def on_chunk_header(self) -> None:
+        self._unread_bytes = 0
+
     def on_body(self, body: bytes) -> None:
+        self._unread_bytes = 0
         self._continue_is_due = False
         self._body_bytes += len(body)
         limit = self._clients.settings.max_body_bytes

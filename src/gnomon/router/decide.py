@@ -14,14 +14,19 @@ from typing import Literal, Protocol, TypeVar
 from gnomon.model.metric import DropReason
 from gnomon.settings import RouterSettings
 
-# Why there is no answer. `cut`: the answer was too long to be held.
-Failure = Literal["refused", "connect_deadline", "reset", "malformed", "deadline", "cut"]
+# Why there is no answer. `not_connected`: this side could not even try, for instance without a
+# descriptor left. `cut`: the answer was too long to be held.
+Failure = Literal[
+    "refused", "not_connected", "connect_deadline", "reset", "malformed", "deadline", "cut"
+]
 
 # Before any byte was sent a request can go to another instance without being made twice.
-UNSENT: frozenset[Failure] = frozenset({"refused", "connect_deadline"})
+UNSENT: frozenset[Failure] = frozenset({"refused", "not_connected", "connect_deadline"})
 # At the second in a row of these an instance is ejected: one slow request is no sick instance.
 _TIME_LIMITS: frozenset[Failure] = frozenset({"connect_deadline", "deadline"})
 _TIME_LIMITS_IN_A_ROW = 2
+# The router's own doing: nothing is known of the instance.
+_OURS: frozenset[Failure] = frozenset({"not_connected", "cut"})
 
 
 class Candidate(Protocol):
@@ -72,7 +77,8 @@ def pick_random(candidates: Sequence[SomeCandidate], draw: float) -> SomeCandida
 def mirror_obstacle(
     limits: RouterSettings,
     *,
-    is_backing_off: bool,
+    last_connect: Failure | None,
+    is_out_of_connections: bool,
     is_reading_held: bool,
     body_bytes: int,
     endpoint_in_flight: int,
@@ -81,14 +87,16 @@ def mirror_obstacle(
 ) -> DropReason | None:
     """Why a sampled request is not copied to an instance that is there; None if it is.
 
-    In flight are the endpoint's copies; the byte counts are bodies that copies hold already.
+    `last_connect` is why it failed, if it did so a moment ago. In flight are the endpoint's copies;
+    the byte counts are bodies that copies hold already.
     """
-    if is_backing_off:
-        return "refused"
+    if last_connect is not None:
+        return "not_connected" if last_connect == "not_connected" else "refused"
     if body_bytes > limits.mirror_endpoint_bytes or body_bytes > limits.mirror_router_bytes:
         return "too_large"
     if (
-        endpoint_in_flight >= limits.mirror_max_in_flight
+        is_out_of_connections
+        or endpoint_in_flight >= limits.mirror_max_in_flight
         or endpoint_bytes + body_bytes > limits.mirror_endpoint_bytes
         or router_bytes + body_bytes > limits.mirror_router_bytes
     ):
@@ -103,7 +111,7 @@ def is_ejectable(failure: Failure, *, time_limits_in_a_row: int, healthy_instanc
     """Whether an instance goes out of use after this failure; `healthy_instances` includes it."""
     if failure == "refused":
         return True
-    if healthy_instances <= 1 or failure == "cut":
+    if healthy_instances <= 1 or failure in _OURS:
         return False
     if failure in _TIME_LIMITS:
         return time_limits_in_a_row >= _TIME_LIMITS_IN_A_ROW

@@ -51,6 +51,7 @@ class Feed:
         self._reported_busy: tuple[str, ...] = ()
         # Reports that control has not answered.
         self._unanswered = 0
+        self._has_asked = asyncio.Event()
 
     async def run(self) -> None:
         wait_s = _FIRST_WAIT_S
@@ -62,8 +63,13 @@ class Feed:
                 log.debug("control's feed is away", reason=str(error))
             except Exception:
                 log.exception("control's feed was broken off")
+            self._has_asked.set()
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _LAST_WAIT_S)
+
+    async def asked(self) -> None:
+        """Wait until control's first update is applied, or control turned out to be away."""
+        await self._has_asked.wait()
 
     def see_busy(self) -> None:
         """To be called often: report at once when the last instance that left is free."""
@@ -87,6 +93,7 @@ class Feed:
                 self._unanswered = max(0, self._unanswered - 1)
                 before = self._holder.version
                 await self._holder.apply(update)
+                self._has_asked.set()
                 if not self._unanswered or self._holder.version != before:
                     self._report(writer)
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import ClassVar
 
 from gnomon.model.metric import DropReason
 from gnomon.router.call import Call, UpstreamAnswer
@@ -64,7 +65,8 @@ class Mirror:
         endpoint = entry.endpoint
         obstacle = mirror_obstacle(
             self._settings,
-            is_backing_off=instance.shadow_pool.is_backing_off(now_s),
+            last_connect=instance.shadow_pool.backs_off_for(now_s),
+            is_out_of_connections=instance.shadow_pool.is_out_of_connections,
             is_reading_held=self._read_budget.is_spent,
             body_bytes=len(exchange.request.body),
             endpoint_in_flight=endpoint.mirror_in_flight,
@@ -134,6 +136,9 @@ class Mirror:
     def failed(self, copy: _Copy, failure: Failure, at_s: float) -> None:
         instance = copy.instance
         cell = copy.exchange.entry.cell(copy.variant, instance)
+        if failure == "not_connected":
+            self._end(copy, None, "not_connected")
+            return
         if failure == "cut" or self._breaks_off:
             # No fault of the shadow's: neither an error of the model nor half of a pair.
             cell.broken_off(len(copy.variant.instances))
@@ -163,6 +168,8 @@ class Mirror:
 
 class _Copy(Call):
     __slots__ = ("_answer_bytes", "_mirror", "cell", "cut_for", "exchange", "instance", "variant")
+
+    LONG_HEAD: ClassVar[Failure] = "cut"
 
     def __init__(
         self,

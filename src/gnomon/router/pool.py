@@ -12,15 +12,20 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
 from gnomon.model.clock import Clock
 from gnomon.router.call import Call, UpstreamAnswer
 from gnomon.router.decide import Failure
+from gnomon.router.descriptors import ConnectionBudget
 from gnomon.router.upstream import UpstreamConnection
 
-# After a failed connect nothing new is tried for so long (s) where a caller asks `is_backing_off`.
+# After a failed connect nothing new is tried for so long (s) where a caller asks `backs_off_for`.
 _BACK_OFF_S = 0.5
 # The server's idle clock began before ours; a request must not cross its closing the connection.
 _KEEP_ALIVE_MARGIN = 0.8
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class PoolLimits:
     max_idle_s: float
     connect_time_limit_s: float
     time_limit_s: float
+    max_head_bytes: int
 
 
 class ReadMeter(Protocol):
@@ -50,8 +56,12 @@ class Pool:
         limits: PoolLimits,
         clock: Clock,
         meter: ReadMeter | None = None,
+        budget: ConnectionBudget | None = None,
     ) -> None:
         self.meter = meter
+        self._budget = budget
+        # Connections as the budget knows them.
+        self._budgeted = 0
         self._host = host
         self._port = port
         self._limits = limits
@@ -66,6 +76,7 @@ class Pool:
         self._waiting: deque[Call] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self._backs_off_until_s = 0.0
+        self._backs_off_for: Failure = "refused"
         self._is_retired = False
 
     def submit(self, call: Call) -> None:
@@ -80,9 +91,14 @@ class Pool:
         self._waiting.append(call)
         self._connect_for_waiting()
 
-    def is_backing_off(self, now_s: float) -> bool:
-        """Whether the last connect failed, a moment ago."""
-        return now_s < self._backs_off_until_s
+    def backs_off_for(self, now_s: float) -> Failure | None:
+        """Why the last connect failed, a moment ago; None if it did not."""
+        return self._backs_off_for if now_s < self._backs_off_until_s else None
+
+    @property
+    def is_out_of_connections(self) -> bool:
+        """Whether another call would need a connection that the budget does not have."""
+        return self._budget is not None and not self._free and self._budget.is_spent
 
     def sweep(self, now_s: float) -> None:
         """Fail the calls that are past their time, close the connections that idled too long."""
@@ -128,7 +144,11 @@ class Pool:
         now_s = self._clock.monotonic_s()
         self._busy.pop(connection, None)
         # Free before the answer is passed on: what the answer sets off can use it.
-        if connection.is_reusable and not self._is_retired:
+        if connection.unsent_bytes:
+            # Answered before the request was whole: the rest would stand in the next one's way,
+            # and a server that reads no more would keep it in memory.
+            connection.abort()
+        elif connection.is_reusable and not self._is_retired:
             connection.idle_since_s = now_s
             self._free.append(connection)
         else:
@@ -143,6 +163,7 @@ class Pool:
 
     def lost(self, connection: UpstreamConnection) -> None:
         self._connections.discard(connection)
+        self._tell_budget()
         if connection in self._free:
             self._free.remove(connection)
         self._connect_for_waiting()
@@ -172,20 +193,28 @@ class Pool:
         ):
             task = self._loop.create_task(self._connect())
             self._connecting.add(task)
+            self._tell_budget()
 
     async def _connect(self) -> None:
         outcome: UpstreamConnection | Failure
         try:
             async with asyncio.timeout(self._limits.connect_time_limit_s):
                 _, outcome = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self), self._host, self._port
+                    lambda: UpstreamConnection(self, self._limits.max_head_bytes),
+                    self._host,
+                    self._port,
                 )
         except TimeoutError:
             outcome = "connect_deadline"
-        except OSError:
+        except (ConnectionRefusedError, ConnectionResetError):
             outcome = "refused"
+        except OSError as error:
+            outcome = "not_connected"
+            if self.backs_off_for(self._clock.monotonic_s()) is None:
+                log.warning("a connection could not be opened", reason=str(error))
         finally:
             self._connecting.discard(asyncio.current_task())
+            self._tell_budget()
         if isinstance(outcome, str):
             self._connect_failed(outcome)
         else:
@@ -199,6 +228,7 @@ class Pool:
             self._connect_for_waiting()
             return
         self._connections.add(connection)
+        self._tell_budget()
         if self._waiting:
             self._send(connection, self._waiting.popleft(), now_s)
         elif self._is_retired:
@@ -210,6 +240,7 @@ class Pool:
     def _connect_failed(self, failure: Failure) -> None:
         now_s = self._clock.monotonic_s()
         self._backs_off_until_s = now_s + _BACK_OFF_S
+        self._backs_off_for = failure
         if not self._waiting:
             return
         # One connect stood for one call; without any connection left nothing else can serve them.
@@ -217,6 +248,12 @@ class Pool:
         if not self._connections and not self._connecting:
             for _ in range(len(self._waiting)):
                 self._waiting.popleft().failed(failure, now_s)
+
+    def _tell_budget(self) -> None:
+        if self._budget is not None:
+            count = len(self._connections) + len(self._connecting)
+            self._budget.open += count - self._budgeted
+            self._budgeted = count
 
     def _close_free(self) -> None:
         while self._free:

@@ -1,7 +1,7 @@
 """Turns exchanges into the frames that capture and comparison live on.
 
 Bodies in pairs are cut; the hash of one that was cut is computed in a thread, since it may be many
-megabytes. What the spool does not take is dropped and counted there: no request waits for it.
+megabytes. What the spool does not take is lost and counted: no request waits for it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 
+from gnomon.model import metric
 from gnomon.router.counters import Spool
 from gnomon.router.exchange import Exchange, Outcome
 from gnomon.spool import frames
@@ -30,7 +31,7 @@ class Records:
         request = exchange.request
         answered = outcome.status != 0
         for capture in exchange.captures:
-            self._spool.append(
+            kept = self._spool.append(
                 frames.Exchange(
                     capture_id=capture.id,
                     endpoint_name=exchange.entry.endpoint.name,
@@ -45,6 +46,8 @@ class Records:
                     response_body=outcome.body if capture.response and answered else None,
                 )
             )
+            if not kept:
+                exchange.entry.cell(outcome.variant, outcome.instance).add(metric.CAPTURES_LOST)
 
     def pair(self, exchange: Exchange, done: Callable[[Exchange], None]) -> None:
         """Both sides of the exchange, which are there; `done` is called when it is written."""
@@ -88,7 +91,7 @@ class Records:
         entry = exchange.entry
         if exchange.production is None or exchange.shadow is None:
             return
-        self._spool.append(
+        kept = self._spool.append(
             frames.Pair(
                 experiment_id=entry.experiment_id,
                 endpoint_id=entry.endpoint.id,
@@ -100,6 +103,8 @@ class Records:
                 shadow=shadow,
             )
         )
+        if not kept:
+            entry.cell(exchange.shadow.variant, exchange.shadow.instance).add(metric.PAIRS_LOST)
 
     def _side(self, outcome: Outcome, sha256: bytes | None) -> frames.Answer:
         body = outcome.body

@@ -7,6 +7,7 @@ other only what they are handed here; everything periodic is driven from here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from email.utils import formatdate
@@ -17,7 +18,7 @@ import structlog
 
 from gnomon.model.clock import Clock
 from gnomon.model.snapshot import Incarnation, Instance, Update
-from gnomon.router import snapshot_file
+from gnomon.router import descriptors, snapshot_file
 from gnomon.router.barriers import Barriers
 from gnomon.router.client import Clients
 from gnomon.router.clock import MachineClock
@@ -42,6 +43,10 @@ _TICK_INTERVAL_S = 1.0
 _PING_TIME_LIMIT_S = 2.0
 # Endpoints that are rebuilt without letting requests in between: a few milliseconds' work.
 _SLICE = 20
+# The part of the process's descriptors that shadows may take: hung ones hold theirs for a minute.
+_SHADOWS_DESCRIPTORS = 0.25
+# Control has so long (s) to say what changed since the snapshot on disk; it takes milliseconds.
+_FIRST_UPDATE_LIMIT_S = 1.0
 # The kernel's queue of connections that wait to be accepted.
 _BACKLOG = 4096
 
@@ -85,6 +90,9 @@ class Router:
         self._barriers = Barriers(spool, self._counters, clock)
         self._ejections = Ejections(self._make_ping_pool, clock)
         self._read_budget = ReadBudget(settings.mirror_read_bytes_per_s, clock)
+        self._shadow_connections = descriptors.ConnectionBudget(
+            int(descriptors.limit() * _SHADOWS_DESCRIPTORS)
+        )
         self._records = Records(spool, settings.pair_body_bytes)
         self._plane = DataPlane(
             settings,
@@ -123,23 +131,27 @@ class Router:
     # --- Life ---------------------------------------------------------------------------------
 
     async def start(self, listener: socket.socket) -> None:
-        """Serve on `listener`, which is bound, from the snapshot on disk until control has news."""
+        """Serve on `listener`, which is bound, from what control says or, without it, the disk."""
         snapshot = await asyncio.to_thread(snapshot_file.load, self._snapshot_path)
         if snapshot is not None:
             await self._apply(snapshot)
         self.tick()
         loop = asyncio.get_running_loop()
-        listener.setblocking(False)
-        self._listener = listener
-        self._server = await loop.create_server(
-            self._clients.connect, sock=listener, backlog=_BACKLOG
-        )
         self._tasks = [
             loop.create_task(self._repeat(_SWEEP_INTERVAL_S, self._sweep)),
             loop.create_task(self._repeat(_TICK_INTERVAL_S, self.tick)),
             loop.create_task(self._keep_snapshot()),
             loop.create_task(self._feed.run()),
         ]
+        # On disk may be instances that were stopped while no router ran.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_UPDATE_LIMIT_S):
+                await self._feed.asked()
+        listener.setblocking(False)
+        self._listener = listener
+        self._server = await loop.create_server(
+            self._clients.connect, sock=listener, backlog=_BACKLOG
+        )
 
     async def drain(self, *, last: bool = False) -> None:
         """Stop accepting, answer what is open, write what there is to write.
@@ -255,7 +267,13 @@ class Router:
         limits = self._pool_limits()
         pool = Pool(spec.host, spec.port, spec.keep_alive_s, limits, self._clock)
         shadow_pool = Pool(
-            spec.host, spec.port, spec.keep_alive_s, limits, self._clock, self._read_budget
+            spec.host,
+            spec.port,
+            spec.keep_alive_s,
+            limits,
+            self._clock,
+            self._read_budget,
+            self._shadow_connections,
         )
         return LiveInstance(spec, variant, pool, shadow_pool)
 
@@ -266,6 +284,7 @@ class Router:
             max_idle_s=self._settings.pool_idle_s,
             connect_time_limit_s=self._settings.connect_time_limit_s,
             time_limit_s=_PING_TIME_LIMIT_S,
+            max_head_bytes=self._settings.max_head_bytes,
         )
         return Pool(spec.host, spec.port, spec.keep_alive_s, limits, self._clock)
 
@@ -276,4 +295,5 @@ class Router:
             max_idle_s=settings.pool_idle_s,
             connect_time_limit_s=settings.connect_time_limit_s,
             time_limit_s=settings.model_time_limit_s,
+            max_head_bytes=settings.max_head_bytes,
         )

@@ -35,11 +35,13 @@ class UpstreamConnection(asyncio.Protocol):
         "_headers",
         "_in_body",
         "_is_whole",
+        "_max_head_bytes",
         "_parser",
         "_poll",
         "_pool",
         "_status",
         "_transport",
+        "_unread_bytes",
         "call",
         "idle_since_s",
         "is_reusable",
@@ -47,8 +49,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, max_head_bytes: int) -> None:
         self._pool = pool
+        self._max_head_bytes = max_head_bytes
         self._parser = httptools.HttpResponseParser(self)
         self._poll: select.poll | None = None
         self.call: Call | None = None
@@ -63,8 +66,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._in_body = False
         self._ends_at_eof = False
         self._is_whole = False
+        self._unread_bytes = 0
 
     # --- For the pool -------------------------------------------------------------------------
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What of the requests the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size()
 
     def send(self, call: Call) -> None:
         self.call = call
@@ -121,6 +130,7 @@ class UpstreamConnection(asyncio.Protocol):
         meter = self._pool.meter
         if meter is not None:
             meter.read(self, len(data))
+        self._unread_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -131,6 +141,9 @@ class UpstreamConnection(asyncio.Protocol):
                 return
         if self._is_whole:
             self._finish()
+        elif self._unread_bytes > self._max_head_bytes and self.call is not None:
+            # A head, interim answers, trailers: none of them is counted as part of a body.
+            self._fail(self.call.LONG_HEAD)
 
     def eof_received(self) -> None:
         self.is_reusable = False
@@ -184,7 +197,11 @@ class UpstreamConnection(asyncio.Protocol):
             self.is_reusable = False
             self._is_whole = True
 
+    def on_chunk_header(self) -> None:
+        self._unread_bytes = 0
+
     def on_body(self, body: bytes) -> None:
+        self._unread_bytes = 0
         call = self.call
         if self._is_whole or call is None:
             return
