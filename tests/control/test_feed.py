@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from gnomon.control.feed import Feed, released
+from gnomon.control.feed import Feed, known_by_all, released
 from gnomon.model.feed_wire import encode, read_message
 from gnomon.model.records import IncarnationRecord
 from gnomon.model.snapshot import Incarnation, Report, Update
@@ -29,6 +29,20 @@ def record(id_="I", **members):
 )
 def test_an_instance_is_released_when_no_router_can_use_it(routers, reports, is_released):
     assert released(5, "x", routers, reports.get) is is_released
+
+
+@pytest.mark.parametrize(
+    ("routers", "reports", "known"),
+    [
+        ([], {}, True),
+        ([record()], {}, False),
+        ([record()], {"I": Report(ROUTER, 4, ())}, False),
+        ([record()], {"I": Report(ROUTER, 5, ())}, True),
+        ([record(dead_since_s=9.0)], {}, True),
+    ],
+)
+def test_a_version_is_known_when_every_living_router_has_it(routers, reports, known):
+    assert known_by_all(5, routers, reports.get) is known
 
 
 @pytest.fixture

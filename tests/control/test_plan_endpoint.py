@@ -6,10 +6,16 @@ from gnomon.control.actions import (
     FailChange,
     RemoveEndpoint,
     Serve,
+    Settle,
     StartInstance,
     StopInstance,
 )
-from gnomon.control.plan_endpoint import Observed, plan_endpoint, route_of
+from gnomon.control.plan_endpoint import (
+    ROUTERS_TIME_LIMIT_S,
+    Observed,
+    plan_endpoint,
+    route_of,
+)
 from gnomon.testing.builders import a_spec, a_variant, an_endpoint, an_instance
 
 OLD = a_variant()
@@ -39,6 +45,14 @@ def test_what_is_starting_is_not_started_again():
 def test_an_endpoint_serves_when_all_that_is_desired_is_healthy():
     endpoint = an_endpoint(status="Creating", serving=None)
     assert plan(endpoint, an_instance(OLD)) == [Serve()]
+
+
+def test_a_change_is_over_when_every_router_knows_of_it():
+    endpoint = an_endpoint(status="Updating", modified_at_s=100.0)
+    unknown = Observed([an_instance(OLD)], frozenset(), routers_know=False)
+    assert plan_endpoint(endpoint, unknown, 101.0) == []
+    assert plan_endpoint(endpoint, unknown, 100.1 + ROUTERS_TIME_LIMIT_S) == [Settle()]
+    assert plan(endpoint, an_instance(OLD)) == [Settle()]
 
 
 def test_a_failed_instance_fails_the_change_that_started_it():

@@ -27,7 +27,12 @@ class StopInstance:
 
 @dataclass(frozen=True)
 class Serve:
-    """The desired state is ready: it is what serves from now on."""
+    """The desired state is ready: it is what routers are told from now on."""
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Every router knows what serves: the change is over."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,9 @@ class RemoveEndpoint:
     """Nothing of the endpoint runs any more."""
 
 
-EndpointAction = StartInstance | DrainInstance | StopInstance | Serve | FailChange | RemoveEndpoint
+EndpointAction = (
+    StartInstance | DrainInstance | StopInstance | Serve | Settle | FailChange | RemoveEndpoint
+)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from gnomon.control.actions import (
     FailChange,
     RemoveEndpoint,
     Serve,
+    Settle,
     StartInstance,
     StopInstance,
 )
 from gnomon.control.call import Call, create_instance, move_endpoint, move_instance
-from gnomon.control.feed import Feed, released
+from gnomon.control.feed import Feed, known_by_all, released
 from gnomon.control.keeper import InstanceKeeper
 from gnomon.control.plan_endpoint import (
     FAILURE_MEMORY_S,
@@ -58,7 +59,11 @@ class EndpointReconciler:
                 call.connection, endpoint.id, LIVE_INSTANCE, ended_since_s=since_s
             )
             instances = [i for i in instances if i.status != "Stopped"]
-            observed = Observed(instances, await self._released(call, instances))
+            observed = Observed(
+                instances,
+                await self._released(call, instances),
+                await self._routers_know(call, endpoint),
+            )
             actions = plan_endpoint(endpoint, observed, call.now_s)
             for action in actions:
                 if isinstance(action, StopInstance):
@@ -88,6 +93,12 @@ class EndpointReconciler:
             and released(instance.left_version, instance.id, routers, self._feed.report_of)
         )
 
+    async def _routers_know(self, call: Call, endpoint: EndpointRecord) -> bool:
+        published = await routing.published(call.connection, endpoint.id)
+        return published is not None and known_by_all(
+            published.version, await routing.incarnations(call.connection), self._feed.report_of
+        )
+
     async def _intend(
         self, call: Call, action: StartInstance, endpoint: EndpointRecord | None
     ) -> InstanceRecord:
@@ -113,12 +124,14 @@ class EndpointReconciler:
         assert endpoint is not None, "nothing is planned after RemoveEndpoint"
         match action:
             case Serve():
+                serving = msgspec.structs.replace(
+                    endpoint, serving=endpoint.desired, modified_at_s=call.now_s
+                )
+                await ENDPOINTS.put(call.connection, serving)
+                return serving
+            case Settle():
                 return await move_endpoint(
-                    call,
-                    endpoint,
-                    "InService",
-                    "everything desired is healthy",
-                    serving=endpoint.desired,
+                    call, endpoint, "InService", "everything desired is healthy"
                 )
             case FailChange(reason) if endpoint.serving is None:
                 return await move_endpoint(call, endpoint, "Failed", reason, failure_reason=reason)

@@ -106,6 +106,16 @@ class Feed:
             await writer.drain()
 
 
+def known_by_all(
+    version: int,
+    routers: Iterable[IncarnationRecord],
+    report_of: Callable[[str], Report | None],
+) -> bool:
+    """Whether every router that lives has applied the snapshot's `version`. Pure."""
+    reports = [report_of(router.id) for router in routers if router.dead_since_s is None]
+    return all(report is not None and report.version >= version for report in reports)
+
+
 def released(
     left_version: int,
     instance_id: str,

@@ -16,6 +16,7 @@ from gnomon.control.actions import (
     FailChange,
     RemoveEndpoint,
     Serve,
+    Settle,
     StartInstance,
     StopInstance,
 )
@@ -29,6 +30,9 @@ MAX_RESTART_DELAY_S = 30.0
 # Failures further back than this no longer lengthen the delay.
 FAILURE_MEMORY_S = 300.0
 
+# How long a change waits for a router that lives and does not report, in seconds.
+ROUTERS_TIME_LIMIT_S = 10.0
+
 _GROWING = ("Pending", "Starting", "InService")
 
 
@@ -36,11 +40,13 @@ _GROWING = ("Pending", "Starting", "InService")
 class Observed:
     """Instances of the endpoint that live, or failed of late, oldest first.
 
-    `released`: draining instances that no router can still be using.
+    `released`: draining instances that no router can still be using. `routers_know`: every router
+    has what is published of the endpoint.
     """
 
     instances: Sequence[InstanceRecord]
     released: frozenset[str]
+    routers_know: bool = True
 
 
 def plan_endpoint(
@@ -62,6 +68,11 @@ def plan_endpoint(
         return [*_drain(i for i in observed.instances if i.status in _GROWING), *stops]
 
     if endpoint.status in {"Creating", "Updating"}:
+        if endpoint.serving == endpoint.desired:
+            # A client that sees InService must be answered by it, whichever router it meets.
+            waited_s = now_s - endpoint.modified_at_s
+            settled = observed.routers_know or waited_s > ROUTERS_TIME_LIMIT_S
+            return [Settle(), *stops] if settled else stops
         if _needs_nothing_new(endpoint):
             return [Serve(), *stops]
         failed = _failure(endpoint, observed.instances)
