@@ -38,6 +38,22 @@ def test_images_are_a_table(tmp_path):
         ("[server\n", {}, "not valid TOML"),
         ("", {"GNOMON_SERVER_PRT": "1"}, "GNOMON_SERVER_PRT names no setting"),
         ("", {"GNOMON_ROUTER_POOL_IDLE_S": "soon"}, "GNOMON_ROUTER_POOL_IDLE_S is 'soon'"),
+        ("", {"GNOMON_ROUTER_POOL_IDLE_S": "nan"}, "must be a number of 0 or more"),
+        ("", {"GNOMON_SERVER_ROUTERS": "-1"}, "GNOMON_SERVER_ROUTERS is -1 and must be a whole"),
+        ("[server]\nrouters = -1\n", {}, "server.routers is -1 and must be a whole number of 0"),
+        (
+            "",
+            {"GNOMON_SERVER_PORT": "65536"},
+            "is 65536 and must be a whole number from 0 to 65535",
+        ),
+        (
+            "",
+            {"GNOMON_SERVER_LOG_LEVEL": "verbose"},
+            "GNOMON_SERVER_LOG_LEVEL is 'verbose' and must be one of debug, info, warning, error",
+        ),
+        ('[server]\nlog_level = "verbose"\n', {}, "server.log_level is 'verbose' and must be one"),
+        ("[aws]\nregion = 1\n", {}, "aws.region is 1 and must be text"),
+        ("[hosting]\nimages = 1\n", {}, "hosting.images is 1 and must be a table of texts"),
     ],
 )
 def test_what_cannot_be_a_setting_is_named(tmp_path, text, environ, sentence):
@@ -55,3 +71,8 @@ def test_a_process_gets_the_settings_that_its_supervisor_has(tmp_path):
     (tmp_path / "gnomon.toml").write_text('[hosting.images]\n"a" = "b"\n[server]\nport = 9\n')
     settings = load(tmp_path, {})
     assert decode(encode(settings)) == settings
+
+
+def test_what_the_command_line_says_is_checked_under_its_own_name(tmp_path):
+    with pytest.raises(SettingsError, match="--control-port is 99999 and must be a whole number"):
+        load(tmp_path, {}, {"server": {"control_port": 99999}})

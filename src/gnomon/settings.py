@@ -8,6 +8,7 @@ Sizes are bytes, times are seconds, unless a name says otherwise.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 import tomllib
@@ -16,12 +17,17 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gnomon.errors import SettingsError
 
 KIB = 1024
 MIB = 1024 * KIB
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+# The highest port of TCP.
+_PORT = {"most": 65_535}
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,11 @@ class ServerSettings:
     """Where Gnomon listens. It refuses anything but loopback while it has no authentication."""
 
     host: str = "127.0.0.1"
-    port: int = 8500
-    control_port: int = 8501
+    port: int = field(default=8500, metadata=_PORT)
+    control_port: int = field(default=8501, metadata=_PORT)
     # 0 means max(1, cores / 4): models keep the machine.
     routers: int = 0
-    log_level: str = "info"
+    log_level: LogLevel = "info"
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class SpoolSettings:
     segment_bytes: int = 64 * MIB
     segment_age_s: float = 60.0
     flush_interval_s: float = 0.1
+    # What one incarnation's directory may hold: past it the disk belongs to others.
+    max_bytes: int = 4096 * MIB
 
 
 @dataclass(frozen=True)
@@ -102,8 +110,8 @@ class HostingSettings:
     stop_time_limit_s: float = 30.0
     # Ports for foreign commands: below Linux' ephemeral range (32768) and Kubernetes' node ports
     # (30000), so that no outgoing connection and no service takes one.
-    foreign_port_first: int = 21_000
-    foreign_port_last: int = 29_999
+    foreign_port_first: int = field(default=21_000, metadata=_PORT)
+    foreign_port_last: int = field(default=29_999, metadata=_PORT)
     # A port rests this long before another instance gets it: twice TCP's TIME_WAIT on Linux, and
     # longer than any router keeps a connection or an old snapshot.
     foreign_port_rest_s: float = 120.0
@@ -131,7 +139,8 @@ def load(
     """Settings of the Gnomon in `data_dir`.
 
     `overrides` is what the command line said: section to name to value. Raises SettingsError for a
-    name that does not exist or a value of the wrong type, naming where it stands.
+    name that does not exist or a value that it cannot have, naming where it stands. No number may
+    be below 0.
     """
     data_dir = data_dir.resolve()
     named = environ.get("GNOMON_CONFIG")
@@ -158,11 +167,15 @@ def load(
     for name, section_field in sections.items():
         cls = _class_of(section_field)
         values = _check_section(cls, name, document.get(name, {}), str(path))
+        given_here = (overrides or {}).get(name, {})
         for item in fields(cls):
+            hint = _hints(cls)[item.name]
             variable = f"GNOMON_{name}_{item.name}".upper()
-            if variable in environ and not _is_mapping(_hints(cls)[item.name]):
-                values[item.name] = _from_text(_hints(cls)[item.name], environ[variable], variable)
-        values.update((overrides or {}).get(name, {}))
+            if variable in environ and not _is_mapping(hint):
+                values[item.name] = _from_text(item, hint, environ[variable], variable)
+            if item.name in given_here:
+                option = f"--{item.name.replace('_', '-')}"
+                values[item.name] = _check(item, hint, given_here[item.name], option)
         given[name] = cls(**values)
     return Settings(data_dir=data_dir, **given)  # type: ignore[arg-type]
 
@@ -201,18 +214,34 @@ def _check_section(
     hints = _hints(cls)
     if not isinstance(values, dict):
         raise SettingsError(f"{where}: [{section}] must be a table.")
+    known = {item.name: item for item in fields(cls)}
     for name, value in values.items():
-        if name not in hints:
+        if name not in known:
             raise SettingsError(
                 f"{where}: [{section}] has no setting {name!r}; it has {', '.join(hints)}."
             )
-        hint = hints[name]
-        wanted = dict if _is_mapping(hint) else (int, float) if hint is float else hint
-        if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
-            raise SettingsError(
-                f"{where}: {section}.{name} is {value!r} and must be {_said(hint)}."
-            )
+        _check(known[name], hints[name], value, f"{where}: {section}.{name}")
     return dict(values)
+
+
+def _check(item: dataclasses.Field[Any], hint: Any, value: object, where: str) -> object:
+    """The value, if the setting can have it; `where` is what it is called there."""
+    if typing.get_origin(hint) is Literal:
+        is_fit = value in typing.get_args(hint)
+    elif _is_mapping(hint):
+        is_fit = isinstance(value, dict)
+    elif hint is str:
+        is_fit = isinstance(value, str)
+    else:
+        kinds = (int, float) if hint is float else (int,)
+        is_fit = (
+            isinstance(value, kinds)
+            and not isinstance(value, bool)
+            and 0 <= value <= item.metadata.get("most", math.inf)
+        )
+    if not is_fit:
+        raise SettingsError(f"{where} is {value!r} and must be {_said(item, hint)}.")
+    return value
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
@@ -229,16 +258,25 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
                 )
 
 
-def _from_text(hint: Any, text: str, variable: str) -> object:
-    try:
-        return hint(text)
-    except ValueError:
-        raise SettingsError(f"{variable} is {text!r} and must be {_said(hint)}.") from None
+def _from_text(item: dataclasses.Field[Any], hint: Any, text: str, variable: str) -> object:
+    value: object = text
+    if hint in (int, float):
+        try:
+            value = hint(text)
+        except ValueError:
+            # Left as text, which is refused in the words that a wrong number is refused in.
+            value = text
+    return _check(item, hint, value, variable)
 
 
-def _said(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "text"}
-    return names.get(hint, "a table of texts")
+def _said(item: dataclasses.Field[Any], hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return f"one of {', '.join(typing.get_args(hint))}"
+    if hint not in (int, float):
+        return "text" if hint is str else "a table of texts"
+    kind = "a whole number" if hint is int else "a number"
+    most = item.metadata.get("most")
+    return f"{kind} of 0 or more" if most is None else f"{kind} from 0 to {most}"
 
 
 def cores() -> int:

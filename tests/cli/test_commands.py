@@ -1,9 +1,14 @@
 """Commands as people type them, on a machine where no Gnomon runs."""
 
+import signal
 import subprocess
 import sys
 
 import pytest
+
+from gnomon.cli import former
+from gnomon.cli.running import Process
+from gnomon.hosting import session
 
 
 @pytest.fixture
@@ -69,6 +74,30 @@ def test_a_bad_setting_is_named(gnomon, tmp_path):
     assert "GNOMON_SERVER_PORT is 'many'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--port", "abc"], 2, "Invalid value for '--port'"),
+        (["--port", "99999"], 1, "--port is 99999 and must be a whole number from 0 to 65535."),
+        (["--log-level", "verbose"], 2, "Invalid value for '--log-level'"),
+    ],
+)
+def test_a_bad_option_is_named(gnomon, tmp_path, arguments, code, sentence):
+    done = gnomon("up", "--data-dir", str(tmp_path / "d"), *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+    assert sentence in done.stderr
+
+
+def test_a_damaged_database_is_named(gnomon, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "state.db").write_text("no database at all" * 1000)
+    done = gnomon("up", "--data-dir", str(tmp_path / "d"), "--port", "0", "--control-port", "0")
+    assert done.returncode == 1
+    assert f"The database {tmp_path / 'd' / 'state.db'} cannot be used" in done.stderr
+    assert "move it" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_unknown_command_is_a_usage_error(gnomon):
     done = gnomon("upp")
     assert done.returncode == 2
@@ -102,3 +131,29 @@ def test_copying_what_is_not_there_says_so(gnomon, tmp_path):
     done = gnomon("cp", "s3://bucket/none", str(tmp_path / "x"), "--data-dir", str(tmp_path / "d"))
     assert done.returncode == 1
     assert done.stderr == "gnomon: There is no object at s3://bucket/none.\n"
+
+
+def test_copying_to_where_nothing_can_be_written_says_so(gnomon, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "file").write_text("x")
+    data_dir = ("--data-dir", str(tmp_path / "d"))
+    gnomon("cp", str(tmp_path / "file"), "s3://bucket/key", *data_dir)
+    done = gnomon("cp", "s3://bucket/key", str(tmp_path / "file" / "x"), *data_dir)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"{tmp_path / 'file' / 'x'} cannot be written" in done.stderr
+
+
+def test_down_ends_what_a_killed_supervisor_has_left(gnomon, tmp_path):
+    (tmp_path / "d").mkdir()
+    orphan = subprocess.Popen(["sleep", "1000"])
+    try:
+        found = session.stat(orphan.pid)
+        router = Process("router 0", orphan.pid, found.start_ticks, session.boot_id())
+        former.record(tmp_path / "d", [router])
+        done = gnomon("down", "--data-dir", str(tmp_path / "d"))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert orphan.poll() == -signal.SIGTERM
+    finally:
+        orphan.kill()
+        orphan.wait()
+    assert gnomon("down", "--data-dir", str(tmp_path / "d")).returncode == 1

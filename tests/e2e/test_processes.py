@@ -1,10 +1,17 @@
 """What runs, what comes back when it dies, and what is left when Gnomon ends."""
 
+import contextlib
+import fcntl
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -29,6 +36,51 @@ def command(*arguments):
     )
 
 
+@contextlib.contextmanager
+def no_control(gnomon):
+    """Kills control, and keeps the next one from beginning while this lasts."""
+    with (gnomon.data_dir / "control.lock").open("a") as lock, ThreadPoolExecutor(1) as waiter:
+        # It waits in the kernel before control dies, so that it is the next to have the lock.
+        held = waiter.submit(fcntl.flock, lock, fcntl.LOCK_EX)
+        gnomon.wait(lambda: f"FLOCK  ADVISORY  WRITE {os.getpid()}" in waiting_locks(), "waiting")
+        os.kill(pids(gnomon)["control"], signal.SIGKILL)
+        held.result()
+        yield
+
+
+@pytest.fixture
+def killed():
+    """Kills a supervisor and gives the processes that it had; none of them outlives the test."""
+    families = []
+
+    def kill(gnomon):
+        family = psutil.Process(gnomon.process.pid).children(recursive=True)
+        families.append(family)
+        gnomon.process.kill()
+        gnomon.process.wait()
+        return family
+
+    yield kill
+    for process in itertools.chain(*families):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def waiting_locks():
+    with open("/proc/locks") as file:
+        return "".join(line for line in file if "->" in line)
+
+
+def status_of(gnomon):
+    """The HTTP status of a request to control, through a router."""
+    try:
+        with urllib.request.urlopen(f"{gnomon.url}/gnomon/v1/status", timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
 @pytest.mark.parametrize("name", ["control", "collector"])
 def test_a_process_off_the_request_path_dies_and_no_request_fails(echo, name):
     echo.endpoint()
@@ -41,6 +93,9 @@ def test_a_process_off_the_request_path_dies_and_no_request_fails(echo, name):
         echo.gnomon.wait(lambda: traffic.sent > sent + 50, "traffic after")
     assert traffic.failures == []
     total = len(traffic.answers)
+
+    # A control that has died does not answer at once.
+    echo.gnomon.wait(lambda: status_of(echo.gnomon) == 200, "control")
 
     def counted():
         variants = echo.gnomon.get(f"/endpoints/{echo.name}/metrics")["variants"]
@@ -98,6 +153,86 @@ def test_going_down_leaves_no_process_and_coming_up_serves_again(tmp_path):
         echo.gnomon = gnomon
         # It says that it is up when its endpoints answer.
         assert echo.invoke("1\n")["Body"].read() == b"1\n"
+
+
+def test_while_control_is_away_its_requests_are_refused_at_once(echo):
+    echo.endpoint()
+    with no_control(echo.gnomon):
+        began_s = time.monotonic()
+        assert [status_of(echo.gnomon) for _ in range(20)] == [503] * 20
+        # A request that waited for control would wait for as long as this lasts.
+        assert time.monotonic() - began_s < 10
+        assert echo.invoke("1\n")["Body"].read() == b"1\n"
+        status = command("status", "--data-dir", str(echo.gnomon.data_dir))
+        assert status.returncode == 1
+        assert "router 0" in status.stdout
+        assert "control process cannot be reached" in status.stderr
+    echo.gnomon.wait(lambda: status_of(echo.gnomon) == 200, "control")
+
+
+def test_going_down_without_control_leaves_no_instance(tmp_path):
+    with running_gnomon(tmp_path / "g", GNOMON_ROUTER_DRAIN_IDLE_S="0.2") as gnomon:
+        echo = EchoModels(gnomon, tmp_path, "orphans")
+        echo.endpoint(count=2)
+        family = psutil.Process(gnomon.process.pid).children(recursive=True)
+        with no_control(gnomon):
+            down = command("down", "--data-dir", str(tmp_path / "g"))
+        assert down.returncode == 0, down.stderr
+        _, alive = psutil.wait_procs(family, timeout=10)
+        assert alive == []
+    assert "ended instances that control had left" in gnomon.log.read_text()
+
+
+def test_after_a_killed_supervisor_it_comes_up_on_the_same_port_with_the_same_instances(
+    tmp_path, killed
+):
+    settings = {"GNOMON_ROUTER_DRAIN_IDLE_S": "0.2"}
+    with running_gnomon(tmp_path / "g", **settings) as gnomon:
+        echo = EchoModels(gnomon, tmp_path, "left")
+        echo.endpoint()
+        instances = [i["id"] for i in gnomon.get("/status")["instances"]]
+        before = [psutil.Process(pid) for pid in pids(gnomon).values()]
+        family = killed(gnomon)
+        # Routers and instances serve on.
+        assert echo.invoke("1\n")["Body"].read() == b"1\n"
+        (tmp_path / "g" / "gnomon.json").unlink()
+    port = int(gnomon.url.rpartition(":")[2])
+    with running_gnomon(tmp_path / "g", port, **settings) as gnomon:
+        echo.gnomon = gnomon
+        assert echo.invoke("2\n")["Body"].read() == b"2\n"
+        assert [process for process in before if process.is_running()] == []
+        assert [i["id"] for i in gnomon.get("/status")["instances"]] == instances
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+
+
+def test_down_after_a_killed_supervisor_ends_all_of_it(tmp_path, killed):
+    with running_gnomon(tmp_path / "g", GNOMON_ROUTER_DRAIN_IDLE_S="0.2") as gnomon:
+        EchoModels(gnomon, tmp_path, "left").endpoint()
+        family = killed(gnomon)
+    down = command("down", "--data-dir", str(tmp_path / "g"))
+    assert down.returncode == 0, down.stderr
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+
+
+def test_what_gnomon_writes_is_its_owners_alone(echo):
+    echo.endpoint()
+    echo.invoke("1\n")
+    root = echo.gnomon.data_dir
+    made = [path for path in root.rglob("*") if path.name != "up.log" and not path.is_symlink()]
+    names = {path.name for path in made}
+    assert {"state.db", "telemetry.db", "gnomon.json", "objects", "0.snapshot"} <= names
+    readable = [path for path in made if path.lstat().st_mode & 0o077]
+    # The model server is Gnomon's own code.
+    assert [path for path in readable if path.suffix != ".pyz"] == []
+
+
+def test_it_listens_on_ipv6_as_well(tmp_path):
+    with running_gnomon(tmp_path / "g", GNOMON_SERVER_HOST="::1") as gnomon:
+        assert gnomon.url.startswith("http://[::1]:")
+        assert gnomon.client("sagemaker").list_endpoints()["Endpoints"] == []
+        assert "http://[::1]:" in command("env", "--data-dir", str(tmp_path / "g")).stdout
 
 
 def test_plain_aws_reaches_gnomon_by_the_exported_environment(echo):

@@ -7,8 +7,9 @@ import pytest
 
 from gnomon.settings import SpoolSettings
 from gnomon.spool import segment
+from gnomon.spool import writer as writer_module
 from gnomon.spool.frames import Metrics
-from gnomon.spool.incarnation import incarnations, is_alive, segments
+from gnomon.spool.incarnation import incarnations, is_alive, segments, size_bytes
 from gnomon.spool.segment import SegmentReader
 from gnomon.spool.writer import SpoolWriter
 from gnomon.testing import frames as build
@@ -108,6 +109,86 @@ def test_a_full_buffer_drops_exchanges_first_then_pairs_never_metrics_or_barrier
     kept = exchanges.count(True) + pairs.count(True) + 41
     assert len(_read(writer.directory)) == kept
     assert writer.waiting_bytes == 0
+
+
+def test_an_exchange_that_exceeds_the_buffer_is_taken_when_little_waits(tmp_path):
+    settings = SpoolSettings(flush_interval_s=60.0, buffer_bytes=4000)
+    writer = SpoolWriter(tmp_path, "i1", settings)
+    large = build.exchange("large", request_body=b"q" * 5000, response_body=b"a" * 5000)
+    written = [build.metrics(), large]
+    assert all(writer.append(frame) for frame in written)
+    # One at a time, and it takes the room of no pair.
+    assert not writer.append(large)
+    assert not writer.append(build.exchange())
+    pairs = [build.pair(f"e{number}") for number in range(10)]
+    assert all(writer.append(frame) for frame in pairs)
+    writer.close()
+    assert writer.dropped == {"exchange": 2}
+    assert _read(writer.directory) == written + pairs
+
+
+def test_pairs_keep_their_bound_beside_a_large_exchange_and_after_it(tmp_path):
+    settings = SpoolSettings(flush_interval_s=0.001, buffer_bytes=4000)
+    writer = SpoolWriter(tmp_path, "i1", settings)
+    large = build.exchange("large", request_body=b"q" * 5000)
+    for _ in range(3):
+        _until(lambda: writer.waiting_bytes == 0)
+        assert writer.append(large)
+    _until(lambda: writer.waiting_bytes == 0)
+    assert not writer.append(build.pair(production=build.answer(body=b"x" * 4000)))
+    writer.close()
+
+
+def test_a_full_directory_drops_exchanges_first_then_pairs_never_metrics_or_barriers(tmp_path):
+    settings = SpoolSettings(flush_interval_s=0.001, max_bytes=8000)
+    writer = SpoolWriter(tmp_path, "i1", settings)
+
+    def append(make):
+        taken = []
+        for number in range(100):
+            taken.append(writer.append(make(f"e{number}")))
+            _until(lambda: writer.waiting_bytes == 0)
+        assert taken[0]
+        assert not any(taken[taken.index(False) :])
+        return taken.count(False), size_bytes(writer.directory)
+
+    exchanges, after_exchanges = append(build.exchange)
+    assert 5500 < after_exchanges <= 6000
+    pairs, after_pairs = append(build.pair)
+    assert 7500 < after_pairs <= 8000
+    assert all(writer.append(build.metrics()) for _ in range(10))
+    assert writer.append(build.barrier())
+    writer.close()
+    assert writer.dropped == {"exchange": exchanges, "pair": pairs}
+    assert len(_read(writer.directory)) == 200 - exchanges - pairs + 11
+
+
+def test_what_waits_counts_for_the_directorys_bound(tmp_path):
+    settings = SpoolSettings(flush_interval_s=60.0, max_bytes=8000)
+    writer = SpoolWriter(tmp_path, "i1", settings)
+    for number in range(100):
+        writer.append(build.exchange(f"e{number}"))
+    writer.close()
+    assert writer.dropped["exchange"] > 0
+    assert size_bytes(writer.directory) <= 8000
+
+
+def test_a_directory_that_was_collected_is_filled_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "_MEASURE_S", 0.0)
+    settings = SpoolSettings(flush_interval_s=0.001, max_bytes=8000, segment_bytes=1000)
+    writer = SpoolWriter(tmp_path, "i1", settings)
+
+    def append():
+        taken = writer.append(build.exchange())
+        _until(lambda: writer.waiting_bytes == 0)
+        return taken
+
+    _until(lambda: not append())
+    for found in segments(writer.directory):
+        if found.closed:
+            found.path.unlink()
+    _until(append)
+    writer.close()
 
 
 def test_room_that_writing_made_is_used_again(tmp_path):

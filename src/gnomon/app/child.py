@@ -8,19 +8,28 @@ supervisor is gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import structlog
+
 from gnomon import settings as settings_module
-from gnomon.app.machine import set_up_logging
+from gnomon.app.machine import UMASK, set_up_logging
 from gnomon.settings import Settings
 
 VARIABLE = "GNOMON_CHILD"
+# How often a lock that another life still holds is tried, in seconds.
+_LOOK_S = 0.05
+
+_LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,10 @@ class Orders:
     drain: asyncio.Event
     orphaned: asyncio.Event
 
+    @property
+    def are_given(self) -> bool:
+        return self.drain.is_set() or self.orphaned.is_set()
+
     async def either(self) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (self.drain, self.orphaned)]
         try:
@@ -50,6 +63,30 @@ class Orders:
         finally:
             for wait in waits:
                 wait.cancel()
+
+
+@contextlib.asynccontextmanager
+async def alone(lock: Path, orders: Orders) -> AsyncIterator[bool]:
+    """Holds the lock for life: the one before may still be finishing, and is waited for.
+
+    False if the orders to end come before that.
+    """
+    with lock.open("a") as file:
+        is_ours = _try(file.fileno())
+        if not is_ours:
+            _LOG.info("waiting for the one before to end", lock=str(lock))
+        while not is_ours and not orders.are_given:
+            await asyncio.sleep(_LOOK_S)
+            is_ours = _try(file.fileno())
+        yield is_ours
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def run_child(
@@ -63,6 +100,7 @@ def run_child(
     except (KeyError, ValueError, TypeError):
         sys.exit(f"gnomon {name} is started by `gnomon up`, not by hand.")
     settings = settings_module.decode(hand.settings)
+    os.umask(UMASK)
     set_up_logging(name, settings.server.log_level)
 
     async def with_orders() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 
-from gnomon.app.child import Hand, Orders, run_child
+from gnomon.app.child import Hand, Orders, alone, run_child
+from gnomon.cli.time_limits import SPOOL_S
 from gnomon.collector.loop import Collector
 from gnomon.model.layout import Layout
 from gnomon.model.spec import CaptureDefinition
@@ -13,10 +13,6 @@ from gnomon.objects.directory import DirectoryObjects
 from gnomon.settings import Settings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state.instances import get_capture
-
-# How long a collector that is told to end goes on emptying the spool, in seconds; the rest stays
-# for the next start.
-_DRAIN_S = 30.0
 
 
 async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
@@ -30,23 +26,27 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
 
     collector = Collector(layout.spool, telemetry, DirectoryObjects(layout.objects), capture)
     stop = asyncio.Event()
-    with (layout.root / "collector.lock").open("a") as lock:
-        # The one before may still be finishing; the lock is its for life.
-        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(collector.run(stop))
-                await orders.either()
-                stop.set()
-            if orders.drain.is_set():
-                async with asyncio.timeout(_DRAIN_S):
-                    await collector.drain()
-        except TimeoutError:
-            pass
-        finally:
-            await state.close()
-            await telemetry.close()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(collector.run(stop))
+            await orders.either()
+            stop.set()
+        if orders.drain.is_set():
+            async with asyncio.timeout(SPOOL_S):
+                await collector.drain()
+    except TimeoutError:
+        pass
+    finally:
+        await state.close()
+        await telemetry.close()
+
+
+async def main_alone(settings: Settings, hand: Hand, orders: Orders) -> None:
+    """Two collectors would take over the same frames."""
+    async with alone(settings.data_dir / "collector.lock", orders) as is_alone:
+        if is_alone:
+            await main(settings, hand, orders)
 
 
 if __name__ == "__main__":
-    run_child("collector", main)
+    run_child("collector", main_alone)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 import structlog
 import uvicorn
 
-from gnomon.app.child import Hand, Orders, run_child
+from gnomon.app.child import Hand, Orders, alone, run_child
+from gnomon.app.listening import control_socket
 from gnomon.app.machine import SystemClock, new_id
 from gnomon.control import api
 from gnomon.control.endpoint_loop import EndpointReconciler
@@ -87,7 +87,7 @@ class Archives:
             raise ModelDataUnavailable(url, str(error)) from error
 
 
-async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
+async def main(settings: Settings, orders: Orders) -> None:
     layout = Layout(settings.data_dir)
     state = Database(sqlite_url(layout.state_file))
     telemetry = Database(sqlite_url(layout.telemetry_file))
@@ -148,7 +148,7 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
     server = ControlServer(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
     )
-    listener = socket.socket(fileno=hand.listener)
+    listener = control_socket(settings.server)
     try:
         await feed.serve(layout.feed_socket)
         await loop.resume()
@@ -178,5 +178,12 @@ async def _stop_instances(transactions: Transactions, keeper: InstanceKeeper) ->
     _LOG.info("instances stopped", instances=len(living))
 
 
+async def main_alone(settings: Settings, _hand: Hand, orders: Orders) -> None:
+    """Two controls would both start what is missing."""
+    async with alone(settings.data_dir / "control.lock", orders) as is_alone:
+        if is_alone:
+            await main(settings, orders)
+
+
 if __name__ == "__main__":
-    run_child("control", main)
+    run_child("control", main_alone)

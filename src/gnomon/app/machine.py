@@ -11,6 +11,10 @@ import structlog
 
 from gnomon.model.ids import ulid
 
+# Mode bits that no file of Gnomon's gets: captured payloads and models' environments are nobody
+# else's to read. Instances inherit it, and what they write holds the same.
+UMASK = 0o077
+
 
 class SystemClock:
     """The machine's clocks."""

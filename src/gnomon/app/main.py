@@ -19,10 +19,12 @@ def main() -> None:
 
 def _up(settings: Settings, ready: Callable[[Running], None]) -> None:
     import asyncio
+    import os
 
-    from gnomon.app.machine import set_up_logging
+    from gnomon.app.machine import UMASK, set_up_logging
     from gnomon.app.supervisor import Supervisor
 
+    os.umask(UMASK)
     set_up_logging("supervisor", settings.server.log_level)
     asyncio.run(Supervisor(settings, ready).run())
 

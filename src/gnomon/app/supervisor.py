@@ -1,8 +1,8 @@
-"""`gnomon up`: owns the listening sockets, starts the processes, restarts whichever dies.
+"""`gnomon up`: owns the routers' socket, starts the processes, restarts whichever dies.
 
-A router's death resets no waiting connection, since the sockets are here. On SIGTERM, SIGINT or
+A router's death resets no waiting connection, since the socket is here. On SIGTERM, SIGINT or
 `gnomon down` everything ends in order: routers answer what they have, the collector empties the
-spool, control stops the instances.
+spool, control stops the instances. What control could not stop is stopped here.
 """
 
 from __future__ import annotations
@@ -10,46 +10,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import fcntl
-import ipaddress
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from pathlib import Path
-from typing import IO
 
 import httpx
 import psutil
 import structlog
 
 from gnomon import settings as settings_module
+from gnomon.app import directory, listening
 from gnomon.app.child import VARIABLE, Hand
 from gnomon.app.restarts import restart_delay_s
+from gnomon.cli import former
 from gnomon.cli import running as running_file
 from gnomon.cli.running import Process, Running
-from gnomon.errors import DataDirectoryError, GnomonError, SettingsError
+from gnomon.cli.time_limits import time_limits
+from gnomon.errors import GnomonError
+from gnomon.hosting import leftovers, session
 from gnomon.model.layout import Layout
 from gnomon.settings import Settings, cores
-from gnomon.store.database import sqlite_url
-from gnomon.store.migrate import migrate
 
-_BACKLOG = 1024
-# How long each kind of process may take to end in order before it is killed, in seconds.
-_ROUTER_END_S = 75.0
-_COLLECTOR_END_S = 40.0
-_CONTROL_END_S = 45.0
 _REAP_INTERVAL_S = 1.0
 # How long `up` waits for the endpoints of a former life to answer before it says that it is up.
 _ENDPOINTS_LIMIT_S = 30.0
 _LOOK_S = 0.05
 # A process that died so often before everything answered will not come up, in deaths.
 _HOPELESS_DEATHS = 5
-# Linux's bound on the path of a Unix socket, in bytes (unix(7)), without the closing zero.
-_MAX_SOCKET_PATH_BYTES = 107
 _PR_SET_CHILD_SUBREAPER = 36
 
 _LOG = structlog.get_logger(__name__)
@@ -59,15 +50,23 @@ class NotComingUp(GnomonError):
     """A process of Gnomon's dies again and again at its start."""
 
 
+class NotEnded(GnomonError):
+    """Something could not be ended."""
+
+
 @dataclass
 class Child:
-    """One process that is kept running; `deaths` are the monotonic times of its last ones."""
+    """One process that is kept running; `deaths` are the monotonic times of its last ones.
+
+    `identity` is None while it is not known to have come up.
+    """
 
     name: str
     module: str
     slot: int = 0
     listener: int = -1
     process: asyncio.subprocess.Process | None = None
+    identity: Process | None = None
     lifetime: int = -1
     deaths: list[float] = field(default_factory=list)
 
@@ -78,34 +77,55 @@ class Supervisor:
     def __init__(self, settings: Settings, ready: Callable[[Running], None]) -> None:
         self._settings = settings
         self._layout = Layout(settings.data_dir)
+        self._limits = time_limits(settings)
         self._ready = ready
         self._ending = asyncio.Event()
         self._announced = False
         self._hopeless = ""
+        self._left: list[str] = []
         self._children: list[Child] = []
         self._keepers: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Until it is told to end. DataDirectoryError or SettingsError if it cannot begin."""
-        refuse_beyond_loopback(self._settings.server.host)
-        refuse_long_path(self._layout)
-        with hold(self._layout):
-            listeners = self._bind()
+        """Until it is told to end.
+
+        Raises DataDirectoryError or SettingsError if it cannot begin, NotComingUp or NotEnded at
+        its end.
+        """
+        listening.refuse_beyond_loopback(self._settings.server.host)
+        directory.refuse_long_path(self._layout)
+        with running_file.hold(self._layout):
+            running_file.remove(self._layout.root, os.environ)
+            await self._end_former_life()
+            sockets = listening.open_sockets(self._settings.server)
             try:
-                running_file.remove(self._layout.root, os.environ)
-                self._make_directories()
-                await migrate("state", sqlite_url(self._layout.state_file))
-                await migrate("telemetry", sqlite_url(self._layout.telemetry_file))
-                await self._live(*listeners)
+                await directory.prepare(self._layout)
+                await self._live(*sockets)
             finally:
                 running_file.remove(self._layout.root, os.environ)
-                for listener in listeners:
-                    listener.close()
+                for opened in sockets:
+                    opened.close()
+        if self._left:
+            raise NotEnded(f"These instances could not be ended: {', '.join(self._left)}.")
         if self._hopeless:
             raise NotComingUp(
                 f"Gnomon's {self._hopeless} died {_HOPELESS_DEATHS} times before it was up. What "
                 "it said is above."
             )
+
+    async def _end_former_life(self) -> None:
+        """What a supervisor that was killed has left, routers above all, makes room."""
+        root = self._layout.root
+        found = former.left(root)
+        if found:
+            names = [f"{process.name} {process.pid}" for process in found]
+            _LOG.warning("ending what a former life has left", processes=names)
+            await asyncio.to_thread(former.end, root, self._limits.router_s)
+        if left := former.left(root):
+            raise NotEnded(
+                f"A former life's {left[0].name} (process {left[0].pid}) cannot be ended."
+            )
+        former.forget(root)
 
     async def _live(self, routers: socket.socket, control: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -119,7 +139,8 @@ class Supervisor:
         )
         self._settings = replace(self._settings, server=server)
         self._children = [
-            Child("control", "gnomon.app.control", listener=control.fileno()),
+            # Its socket only reserves the port: control listens by itself.
+            Child("control", "gnomon.app.control"),
             Child("collector", "gnomon.app.collector"),
             *(
                 Child(f"router {slot}", "gnomon.app.router", slot, routers.fileno())
@@ -145,30 +166,40 @@ class Supervisor:
         began_s = asyncio.get_running_loop().time()
         while not self._ending.is_set():
             waited_s = asyncio.get_running_loop().time() - began_s
-            found = await endpoints(self._settings.server.host, self._settings.server.port)
-            if found is not None and (all(found) or waited_s > _ENDPOINTS_LIMIT_S):
-                break
+            server = self._settings.server
+            found = await readiness(server.host, server.port, self._router_pids())
+            # Control has just told the routers what it says; they take milliseconds to apply it.
             await asyncio.sleep(_LOOK_S)
+            if found is not None and (found or waited_s > _ENDPOINTS_LIMIT_S):
+                break
+        if self._ending.is_set():
+            return
         running = self._describe()
         running_file.write(running, os.environ)
         self._announced = True
-        if not self._ending.is_set():
-            self._ready(running)
+        self._ready(running)
 
     def _describe(self) -> Running:
         server = self._settings.server
         return Running(
-            url=f"http://{server.host}:{server.port}",
-            control_url=f"http://{server.host}:{server.control_port}",
+            url=listening.url(server.host, server.port),
+            control_url=listening.url(server.host, server.control_port),
             pid=os.getpid(),
             region=self._settings.aws.region,
             account_id=self._settings.aws.account_id,
             data_dir=str(self._settings.data_dir),
             version=version("gnomon"),
-            processes=tuple(
-                Process(child.name, child.process.pid) for child in self._children if child.process
-            ),
+            end_time_limit_s=self._limits.all_s,
+            processes=self._processes(),
         )
+
+    def _router_pids(self) -> set[int]:
+        return {
+            child.process.pid for child in self._children if child.listener >= 0 and child.process
+        }
+
+    def _processes(self) -> tuple[Process, ...]:
+        return tuple(child.identity for child in self._children if child.identity)
 
     async def _spawn(self, child: Child) -> None:
         reading, writing = os.pipe()
@@ -192,6 +223,14 @@ class Supervisor:
         finally:
             os.close(reading)
         child.lifetime = writing
+        seen = session.stat(child.process.pid)
+        child.identity = (
+            Process(child.name, seen.pid, seen.start_ticks, session.boot_id()) if seen else None
+        )
+        former.record(self._layout.root, self._processes())
+        if self._ending.is_set():
+            # Whoever ends the processes may have looked before this one was there.
+            child.process.terminate()
 
     async def _keep(self, child: Child) -> None:
         """Restarts the process whenever it dies, until everything ends."""
@@ -218,13 +257,24 @@ class Supervisor:
 
     async def _end(self) -> None:
         by_kind = {
-            "router": _ROUTER_END_S,
-            "collector": _COLLECTOR_END_S,
-            "control": _CONTROL_END_S,
+            "router": self._limits.router_s,
+            "collector": self._limits.collector_s,
+            "control": self._limits.control_s,
         }
         for kind, limit_s in by_kind.items():
             ending = [child for child in self._children if child.name.split()[0] == kind]
             await asyncio.gather(*(self._end_one(child, limit_s) for child in ending))
+        await self._end_instances()
+
+    async def _end_instances(self) -> None:
+        """Those that control has not stopped: it may have been killed, hung or not yet begun."""
+        root = self._layout.root
+        limit_s = self._settings.hosting.stop_time_limit_s
+        found = await asyncio.to_thread(leftovers.end, root, limit_s)
+        if found:
+            _LOG.warning("ended instances that control had left", instances=found)
+        self._left = leftovers.living(root)
+        former.forget(root)
 
     async def _end_one(self, child: Child, limit_s: float) -> None:
         keeper = self._keepers.get(child.name)
@@ -232,12 +282,12 @@ class Supervisor:
             return
         with contextlib.suppress(ProcessLookupError):
             child.process.terminate()
-        try:
-            await asyncio.wait_for(asyncio.shield(keeper), limit_s)
-        except TimeoutError:
+        await asyncio.wait([keeper], timeout=limit_s)
+        if not keeper.done():
             _LOG.error("a process did not end in time and is killed", process=child.name)
-            child.process.kill()
-            await keeper
+            with contextlib.suppress(ProcessLookupError):
+                child.process.kill()
+            await asyncio.wait([keeper])
 
     async def _reap(self) -> None:
         """Takes the exit of processes that were left to this one: instances outlive control."""
@@ -250,108 +300,26 @@ class Supervisor:
                     if process.pid not in mine and process.status() == psutil.STATUS_ZOMBIE:
                         os.waitpid(process.pid, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
 
-    def _bind(self) -> tuple[socket.socket, socket.socket]:
-        server = self._settings.server
-        routers = _listen(server.host, server.port, "port")
-        try:
-            return routers, _listen(server.host, server.control_port, "control-port")
-        except SettingsError:
-            routers.close()
-            raise
-
-    def _make_directories(self) -> None:
-        layout = self._layout
-        for path in (
-            layout.spool,
-            layout.objects,
-            layout.models,
-            layout.logs,
-            layout.snapshot(0).parent,
-        ):
-            path.mkdir(parents=True, exist_ok=True)
-
-
-def refuse_beyond_loopback(host: str) -> None:
-    """Raises SettingsError for an address that other machines could reach."""
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise SettingsError(
-            f"Gnomon listens on loopback only, since it has no authentication yet: use "
-            f"127.0.0.1 instead of {host}."
-        )
-
-
-def refuse_long_path(layout: Layout) -> None:
-    """Raises DataDirectoryError where the feed's socket could not be made for its path's length."""
-    excess = len(os.fsencode(layout.feed_socket)) - _MAX_SOCKET_PATH_BYTES
-    if excess > 0:
-        raise DataDirectoryError(
-            f"The path {layout.root} is {excess} bytes too long for a socket in it. Name another "
-            "directory with --data-dir."
-        )
-
-
-@contextlib.contextmanager
-def hold(layout: Layout) -> Iterator[None]:
-    """Holds the data directory: made if need be, and nobody else's while this lasts."""
-    try:
-        layout.root.mkdir(parents=True, exist_ok=True)
-        file = layout.supervisor_lock.open("a+")
-    except OSError as error:
-        raise DataDirectoryError(
-            f"The data directory {layout.root} cannot be used: {error.strerror}. Name another "
-            "with --data-dir."
-        ) from error
-    with file:
-        _take(file, layout.root)
-        yield
-
-
-def _take(file: IO[str], root: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataDirectoryError(
-            f"Another Gnomon runs on the data directory {root}. End it with `gnomon down`, or "
-            "name another directory with --data-dir."
-        ) from None
-
-
-def _listen(host: str, port: int, option: str) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise SettingsError(
-            f"Gnomon cannot listen on {host}:{port}: {error.strerror}. Name another port with "
-            f"--{option} (0 takes any that is free)."
-        ) from error
-    listener.setblocking(False)
-    return listener
-
 
 def _become_subreaper() -> None:
     # Instances whose control has died become this process's children, so that their exit is seen.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-async def endpoints(host: str, port: int) -> list[bool] | None:
-    """Of each endpoint in service, whether it can answer; None while control does not answer.
+async def readiness(host: str, port: int, routers: set[int]) -> bool | None:
+    """Whether these routers (pids) and every endpoint in service can answer.
 
-    Asked through a router: then everything between them works.
+    None while control does not answer. Asked through a router: then everything between them works.
     """
-    url = f"http://{host}:{port}/gnomon/v1/status"
+    url = f"{listening.url(host, port)}/gnomon/v1/status"
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
             answer = await client.get(url)
             answer.raise_for_status()
     except httpx.HTTPError:
         return None
-    found = answer.json()["endpoints"]
-    return [endpoint["answers"] for endpoint in found if endpoint["status"] == "InService"]
+    found = answer.json()
+    # Until it has asked control, a router knows only what there was in a former life.
+    return routers <= {router["pid"] for router in found["routers"]} and all(
+        endpoint["answers"] for endpoint in found["endpoints"] if endpoint["status"] == "InService"
+    )

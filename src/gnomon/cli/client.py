@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnomon.cli.running import Running
 from gnomon.errors import GnomonError
+
+if TYPE_CHECKING:
+    import httpx
 
 # A local answer takes milliseconds, a long report seconds.
 _TIME_LIMIT_S = 30.0
@@ -27,9 +30,14 @@ def get(running: Running, path: str) -> Any:
             "processes; their log is where `gnomon up` runs."
         ) from error
     if answer.status_code != httpx.codes.OK:
-        try:
-            sentence = str(answer.json()["error"])
-        except (ValueError, KeyError, TypeError):
-            sentence = f"Gnomon answered {answer.status_code}."
-        raise CallFailed(sentence)
+        raise CallFailed(_sentence(answer))
     return answer.json()
+
+
+def _sentence(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+        # Control's word, or a router's that could not reach control.
+        return str(body["error"] if "error" in body else body["Message"])
+    except (ValueError, KeyError, TypeError):
+        return f"Gnomon answered {answer.status_code}."

@@ -19,7 +19,11 @@ async def copy(data_dir: Path, source: str, target: str) -> str:
     """
     from gnomon.objects.directory import DirectoryObjects
 
-    objects = DirectoryObjects(Layout(data_dir).objects)
+    store = Layout(data_dir).objects
+    try:
+        objects = DirectoryObjects(store)
+    except OSError as error:
+        raise CannotCopy(f"The object store {store} cannot be used: {error}.") from error
     name = source.rstrip("/").rpartition("/")[2]
     if target.startswith("s3://"):
         url = f"{target}{name}" if target.endswith("/") else target
@@ -31,8 +35,11 @@ async def copy(data_dir: Path, source: str, target: str) -> str:
     path = Path(target)
     if target.endswith("/") or path.is_dir():
         path = path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    await objects.fetch(source, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        await objects.fetch(source, path)
+    except OSError as error:
+        raise CannotCopy(f"{path} cannot be written: {error.strerror}.") from error
     return str(path)
 
 

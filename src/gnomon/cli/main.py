@@ -21,7 +21,7 @@ from gnomon import settings as settings_module
 from gnomon.cli import running as running_file
 from gnomon.cli.environment import aws_environment, process_environment, shell_exports
 from gnomon.errors import GnomonError
-from gnomon.settings import Settings
+from gnomon.settings import LogLevel, Settings
 
 Up = Callable[[Settings, Callable[[running_file.Running], None]], None]
 
@@ -29,15 +29,6 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Gnomon's directory (also GNOMON_DATA_DIR; else the Gnomon that runs)."),
 ]
-
-
-class LogLevel(StrEnum):
-    """How much Gnomon's processes write to their log."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 class Format(StrEnum):
@@ -78,7 +69,7 @@ def build(up: Up) -> typer.Typer:
             "host": host,
             "port": port,
             "control_port": control_port,
-            "log_level": log_level.value if log_level else None,
+            "log_level": log_level,
         }
         chosen = running_file.chosen_data_dir(data_dir, os.environ)
         overrides = {key: value for key, value in given.items() if value is not None}
@@ -94,11 +85,19 @@ def build(up: Up) -> typer.Typer:
     @app.command("down")
     def command_down(data_dir: DataDir = None) -> None:
         """End the Gnomon that runs, in order: nothing that it accepted is lost."""
-        from gnomon.cli.ending import end
+        from gnomon.cli.ending import end, end_what_is_left
 
-        running = running_file.find(data_dir, os.environ)
-        end(running)
-        typer.echo(f"Gnomon on {running.data_dir} has ended.")
+        try:
+            running = running_file.find(data_dir, os.environ)
+        except running_file.NotRunning as error:
+            # Its supervisor may have been killed, and what it started runs on.
+            ended = error.data_dir.resolve()
+            if error.is_held or not end_what_is_left(ended, os.environ):
+                raise
+        else:
+            ended = Path(running.data_dir)
+            end(running, os.environ)
+        typer.echo(f"Gnomon on {ended} has ended.")
 
     @app.command("status")
     def command_status(
@@ -109,14 +108,16 @@ def build(up: Up) -> typer.Typer:
         import msgspec
 
         from gnomon.cli.client import get
-        from gnomon.cli.screens import print_status
+        from gnomon.cli.screens import print_processes, print_status
 
         running = running_file.find(data_dir, os.environ)
-        status = get(running, "/status")
         if format_ is Format.JSON:
+            status = get(running, "/status")
             typer.echo(json.dumps({"gnomon": msgspec.to_builtins(running), **status}, indent=1))
         else:
-            print_status(running, status)
+            # Before control is asked, which may be away.
+            print_processes(running)
+            print_status(running, get(running, "/status"))
 
     @app.command("env")
     def command_env(data_dir: DataDir = None) -> None:
@@ -194,7 +195,7 @@ def run(up: Up) -> int:
         return 130
     except TyperException as error:
         # What was typed cannot be parsed.
-        sys.stderr.write(f"gnomon: {error} See gnomon --help.\n")
+        sys.stderr.write(f"gnomon: {error.format_message().rstrip('.')}. See gnomon --help.\n")
         return 2
     except BrokenPipeError:
         # The reader of our output has gone, which is its right.

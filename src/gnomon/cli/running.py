@@ -11,21 +11,33 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
-from gnomon.errors import GnomonError
+from gnomon.errors import DataDirectoryError, GnomonError
 from gnomon.model.layout import Layout
+
+# Whoever looks whether a data directory is held holds it for microseconds: `hold` tries again for
+# this long, in seconds.
+_HOLD_PATIENCE_S = 0.5
+_HOLD_PAUSE_S = 0.01
 
 
 class NotRunning(GnomonError):
-    """No Gnomon runs where one was looked for."""
+    """No Gnomon runs where one was looked for; `is_held`: not yet, or not any more."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, is_held: bool) -> None:
         self.data_dir = data_dir
-        super().__init__(f"No Gnomon runs on {data_dir}. Start one with `gnomon up`.")
+        self.is_held = is_held
+        super().__init__(
+            f"The Gnomon on {data_dir} is just starting or ending. Try again."
+            if is_held
+            else f"No Gnomon runs on {data_dir}. Start one with `gnomon up`."
+        )
 
 
 class SeveralRunning(GnomonError):
@@ -38,14 +50,19 @@ class SeveralRunning(GnomonError):
 
 
 class Process(msgspec.Struct, frozen=True):
-    """One of Gnomon's processes."""
+    """One of Gnomon's processes; also its `gnomon.hosting.session.Identity`."""
 
     name: str
     pid: int
+    start_ticks: int
+    boot_id: str
 
 
 class Running(msgspec.Struct, frozen=True):
-    """A Gnomon that runs: where it answers, as whom, in which processes."""
+    """A Gnomon that runs: where it answers, as whom, in which processes.
+
+    `end_time_limit_s` is how long it may take to end.
+    """
 
     url: str
     control_url: str
@@ -54,6 +71,7 @@ class Running(msgspec.Struct, frozen=True):
     account_id: str
     data_dir: str
     version: str
+    end_time_limit_s: float
     processes: tuple[Process, ...]
 
 
@@ -93,7 +111,7 @@ def find(named: Path | None, environ: Mapping[str, str]) -> Running:
 
     Raises NotRunning or SeveralRunning.
     """
-    data_dir = named or (Path(environ["GNOMON_DATA_DIR"]) if "GNOMON_DATA_DIR" in environ else None)
+    data_dir = _named(named, environ)
     if data_dir is None:
         noted = _noted(environ)
         if len(noted) > 1:
@@ -101,19 +119,52 @@ def find(named: Path | None, environ: Mapping[str, str]) -> Running:
         data_dir = noted[0] if noted else default_data_dir(environ)
     running = read(data_dir.resolve())
     if running is None:
-        raise NotRunning(data_dir)
+        raise NotRunning(data_dir, is_held=is_held(Layout(data_dir)))
     return running
 
 
 def chosen_data_dir(named: Path | None, environ: Mapping[str, str]) -> Path:
     """The data directory for a new Gnomon: option, environment, default."""
-    return named or Path(environ.get("GNOMON_DATA_DIR") or default_data_dir(environ))
+    return _named(named, environ) or default_data_dir(environ)
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
     """XDG's place for a user's data."""
     home = environ.get("XDG_DATA_HOME")
     return (Path(home) if home else Path.home() / ".local" / "share") / "gnomon"
+
+
+@contextlib.contextmanager
+def hold(layout: Layout) -> Iterator[None]:
+    """Holds the data directory: made if need be, and nobody else's while this lasts."""
+    try:
+        # Captured payloads and models' environments come to lie here: nobody else's to read.
+        layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = layout.supervisor_lock.open("a+")
+    except OSError as error:
+        raise DataDirectoryError(
+            f"The data directory {layout.root} cannot be used: {error.strerror}. Name another "
+            "with --data-dir."
+        ) from error
+    with file:
+        _take(file, layout.root)
+        yield
+
+
+def _take(file: IO[str], root: Path) -> None:
+    deadline_s = time.monotonic() + _HOLD_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                raise DataDirectoryError(
+                    f"Another Gnomon runs on the data directory {root}. End it with `gnomon "
+                    "down`, or name another directory with --data-dir."
+                ) from None
+            time.sleep(_HOLD_PAUSE_S)
+        else:
+            return
 
 
 def is_held(layout: Layout) -> bool:
@@ -126,6 +177,12 @@ def is_held(layout: Layout) -> bool:
     except OSError:
         return False
     return False
+
+
+def _named(named: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """What the option names, else the variable; an empty variable is none."""
+    variable = environ.get("GNOMON_DATA_DIR")
+    return named or (Path(variable) if variable else None)
 
 
 def _notes(environ: Mapping[str, str]) -> Path:

@@ -30,7 +30,8 @@ def print_up(running: Running) -> None:
     console.print("  End it with                Ctrl-C, or gnomon down")
 
 
-def print_status(running: Running, status: dict[str, Any]) -> None:
+def print_processes(running: Running) -> None:
+    """The part of `gnomon status` that needs no answer."""
     console = _console()
     console.print(f"Gnomon {running.version} at {running.url}, data in {running.data_dir}")
     _print(
@@ -39,6 +40,11 @@ def print_status(running: Running, status: dict[str, Any]) -> None:
         ("process", "pid"),
         [("supervisor", running.pid), *((p.name, p.pid) for p in running.processes)],
     )
+
+
+def print_status(running: Running, status: dict[str, Any]) -> None:
+    """The rest: what control says."""
+    console = _console()
     _print(
         console,
         "Endpoints",
@@ -113,6 +119,10 @@ def print_report(report: dict[str, Any]) -> None:
     agreement = pairs["agreement"]
     said = "" if agreement is None else f", the same answer in {agreement:.2%}"
     console.print(f"pairs: {pairs['pairs']:,}{said}")
+    lost = {name: count for name, count in report["lost"].items() if count}
+    if lost:
+        said = ", ".join(f"{count:,} {name}" for name, count in lost.items())
+        console.print(f"records that the spool had no room for: {said}")
     if report["captures"]["destination"]:
         console.print(f"captured records: {report['captures']['destination']}")
 

@@ -1,4 +1,4 @@
-"""The processes of an instance, as Linux shows them in /proc.
+"""Processes as Linux shows them in /proc: which one is meant, and those of an instance.
 
 An instance is a session: its leader and all that the leader started. While any process of a
 session lives, the kernel gives the leader's pid to nobody else; once all are gone the pid may be a
@@ -11,14 +11,28 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+
+class Identity(Protocol):
+    """Which process is meant: exact even when pids are used again or the machine restarts.
+
+    `start_ticks` is field 22 of proc(5)'s stat.
+    """
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def start_ticks(self) -> int: ...
+
+    @property
+    def boot_id(self) -> str: ...
 
 
 @dataclass(frozen=True)
 class Leader:
-    """Which process leads a session: exact even when pids are used again or the machine restarts.
-
-    `start_ticks` is field 22 of proc(5)'s stat; `token` is the launch that it came from.
-    """
+    """The `Identity` of a session's leader; `token` is the launch that it came from."""
 
     pid: int
     start_ticks: int
@@ -54,15 +68,34 @@ def stat(pid: int) -> ProcessStat | None:
     )
 
 
-def is_alive(leader: Leader) -> bool:
-    """Whether the leader itself runs; a zombie counts as dead."""
-    found = stat(leader.pid)
+def is_alive(process: Identity) -> bool:
+    """Whether the process itself runs; a zombie counts as dead."""
+    found = stat(process.pid)
     return (
         found is not None
         and not found.is_zombie
-        and found.start_ticks == leader.start_ticks
-        and leader.boot_id == boot_id()
+        and found.start_ticks == process.start_ticks
+        and process.boot_id == boot_id()
     )
+
+
+def send(process: Identity, number: signal.Signals) -> bool:
+    """Send a signal to this process and to no other; False if it does not run."""
+    try:
+        # From here on the descriptor means one process, whichever has the pid later.
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if not is_alive(process):
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def kill_session(leader_pid: int) -> bool:
@@ -71,22 +104,35 @@ def kill_session(leader_pid: int) -> bool:
     Only for a leader that is certain to be the one meant: a child that nobody has waited for.
     """
     is_empty = True
-    for process in _processes():
-        if process.session == leader_pid and not process.is_zombie:
-            is_empty = False
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+    for pid in _members(leader_pid):
+        is_empty = False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     return is_empty
 
 
 def kill_session_of(leader: Leader) -> bool:
     """The same for a leader known by its identity; a stranger that has its pid now is let live."""
+    return _is_stranger(leader) or kill_session(leader.pid)
+
+
+def session_lives(leader: Leader) -> bool:
+    """Whether any process of the leader's session runs, the leader or another."""
+    return not _is_stranger(leader) and next(_members(leader.pid), None) is not None
+
+
+def _is_stranger(leader: Leader) -> bool:
+    """Whether the leader's pid is certainly another's now: then its session has ended."""
     if leader.boot_id != boot_id():
         return True
     found = stat(leader.pid)
-    if found is not None and found.start_ticks != leader.start_ticks:
-        return True
-    return kill_session(leader.pid)
+    return found is not None and found.start_ticks != leader.start_ticks
+
+
+def _members(session: int) -> Iterator[int]:
+    for process in _processes():
+        if process.session == session and not process.is_zombie:
+            yield process.pid
 
 
 def _processes() -> Iterator[ProcessStat]:

@@ -6,6 +6,7 @@ dot, and readers pass over it. So a lock that is free means that the writer is g
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from dataclasses import dataclass, replace
@@ -63,6 +64,16 @@ def is_alive(directory: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+def size_bytes(directory: Path) -> int:
+    """What the files of an incarnation hold; one that goes meanwhile holds nothing."""
+    total = 0
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                total += entry.stat().st_size
+    return total
 
 
 def segments(directory: Path) -> list[SegmentFile]:

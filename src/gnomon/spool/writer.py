@@ -3,7 +3,8 @@
 `append` encodes on the caller's loop into a bounded buffer; a thread of its own writes, some
 milliseconds later. A disk that fails costs nobody a request: what waits stays in the buffer, what
 does not fit is dropped and counted, exchanges first, then pairs; metrics are added up instead, and
-barriers are kept. Files are not synced: the spool outlives processes, not a power cut.
+barriers are kept. The same goes for a directory that reached its bound because nobody collects.
+Files are not synced: the spool outlives processes, not a power cut.
 Its counterpart is the collector, through `segment` and `incarnation`.
 """
 
@@ -24,13 +25,16 @@ import msgspec
 from gnomon.settings import SpoolSettings
 from gnomon.spool import segment
 from gnomon.spool.frames import Frame, Metrics
-from gnomon.spool.incarnation import claim
+from gnomon.spool.incarnation import claim, size_bytes
 from gnomon.spool.merge import merge_metrics
 
-# Exchanges may fill this share of the buffer; the rest is for what comparison needs.
+# Exchanges may fill this share of the buffer and of the disk's bound; the rest is for what
+# comparison needs.
 _EXCHANGES_SHARE = 0.75
 # How long (s) the thread waits before it tries a disk again that refused a write.
 _RETRY_S = 1.0
+# How often (s) at most the directory is looked at again after it refused a frame.
+_MEASURE_S = 1.0
 # Frames in one writev: each is two buffers, and Linux takes 1,024 (IOV_MAX) in one call.
 _FRAMES_A_WRITE = 512
 _KIND_NAMES = {
@@ -64,6 +68,13 @@ class SpoolWriter:
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._appended_bytes = 0
         self._written_bytes = 0
+        # An exchange too large for its share, and the count of written bytes at which it is gone.
+        self._large_bytes = 0
+        self._large_until = 0
+        # What the directory holds: measured now and then, since the collector takes away.
+        self._disk_bytes = 0
+        self._is_disk_full = False
+        self._measured_at = 0.0
         self._batch: deque[tuple[int, bytes]] = deque()
         self._number = 0
         self._file = -1
@@ -86,11 +97,14 @@ class SpoolWriter:
         if not self._fits(kind, len(payload)):
             name = _KIND_NAMES[kind]
             self.dropped[name] = self.dropped.get(name, 0) + 1
+            # The thread may find room on the disk, even if nothing is to be written.
+            self._rouse()
             return False
         self._appended_bytes += len(payload)
+        if kind == segment.EXCHANGE and len(payload) > self._exchanges_bytes:
+            self._large_bytes, self._large_until = len(payload), self._appended_bytes
         self._waiting.append((kind, payload))
-        if not self._wake.is_set():
-            self._wake.set()
+        self._rouse()
         return True
 
     def close(self) -> None:
@@ -103,12 +117,33 @@ class SpoolWriter:
         self._thread.join()
         os.close(self._lock)
 
+    @property
+    def _exchanges_bytes(self) -> float:
+        return self._settings.buffer_bytes * _EXCHANGES_SHARE
+
+    def _rouse(self) -> None:
+        if not self._wake.is_set():
+            self._wake.set()
+
     def _fits(self, kind: int, payload_bytes: int) -> bool:
+        if kind not in (segment.EXCHANGE, segment.PAIR):
+            return True
+        is_exchange = kind == segment.EXCHANGE
+        waiting = self.waiting_bytes
+        disk_bound = self._settings.max_bytes * (_EXCHANGES_SHARE if is_exchange else 1)
+        if self._disk_bytes + waiting + payload_bytes > disk_bound:
+            self._is_disk_full = True
+            return False
         bound = self._settings.buffer_bytes
-        after = self.waiting_bytes + payload_bytes
-        if kind == segment.EXCHANGE:
-            return after <= bound * _EXCHANGES_SHARE
-        return kind != segment.PAIR or after <= bound
+        if not is_exchange:
+            # A large exchange takes no room from pairs.
+            large = self._large_bytes if self._written_bytes < self._large_until else 0
+            return waiting - large + payload_bytes <= bound
+        if payload_bytes > self._exchanges_bytes:
+            # Two large bodies exceed the share by themselves: one such at a time, when little else
+            # waits. How large it can be, the router's bounds on bodies say.
+            return waiting <= bound - self._exchanges_bytes
+        return waiting + payload_bytes <= self._exchanges_bytes
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -140,6 +175,8 @@ class SpoolWriter:
         for _ in range(len(self._waiting)):
             self._batch.append(self._waiting.popleft())
         try:
+            if self._is_disk_full and self._clock() - self._measured_at >= _MEASURE_S:
+                self._measure()
             while self._batch:
                 self._write_some()
             if self._is_too_old():
@@ -148,6 +185,11 @@ class SpoolWriter:
             self.disk_errors += 1
             return False
         return True
+
+    def _measure(self) -> None:
+        self._is_disk_full = False
+        self._disk_bytes = size_bytes(self.directory)
+        self._measured_at = self._clock()
 
     def _write_some(self) -> None:
         if self._file < 0:
@@ -162,6 +204,7 @@ class SpoolWriter:
                 break
             written -= frame_bytes
             self._file_bytes += frame_bytes
+            self._disk_bytes += frame_bytes
             self._written_bytes += len(payload)
             self._batch.popleft()
             ended = kind == segment.BARRIER
@@ -184,6 +227,7 @@ class SpoolWriter:
         return frames
 
     def _open_segment(self) -> None:
+        self._measure()
         # Truncated, since an attempt that failed half-way may have left the file.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         name = segment.segment_name(self._number + 1, closed=False)

@@ -130,7 +130,7 @@ class RunningGnomon:
 
 
 @contextlib.contextmanager
-def running_gnomon(data_dir: Path, **environ: str) -> Iterator[RunningGnomon]:
+def running_gnomon(data_dir: Path, port: int = 0, **environ: str) -> Iterator[RunningGnomon]:
     """Gnomon on `data_dir` until the block ends. `environ` are settings (GNOMON_…)."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "up.log"
@@ -138,7 +138,7 @@ def running_gnomon(data_dir: Path, **environ: str) -> Iterator[RunningGnomon]:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "gnomon.app.main", "up"),
-                *("--data-dir", str(data_dir), "--port", "0", "--control-port", "0"),
+                *("--data-dir", str(data_dir), "--port", str(port), "--control-port", "0"),
             ],
             env={**os.environ, **environ},
             stdin=subprocess.DEVNULL,

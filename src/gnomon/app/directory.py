@@ -1,0 +1,58 @@
+"""Makes a data directory ready, before any process uses it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from alembic.util import CommandError
+from sqlalchemy.exc import DatabaseError
+
+from gnomon.errors import DataDirectoryError
+from gnomon.model.layout import Layout
+from gnomon.store.database import sqlite_url
+from gnomon.store.migrate import DatabaseName, migrate
+
+# Linux's bound on the path of a Unix socket, in bytes (unix(7)), without the closing zero.
+_MAX_SOCKET_PATH_BYTES = 107
+
+
+def refuse_long_path(layout: Layout) -> None:
+    """Raises DataDirectoryError where the feed's socket could not be made for its path's length."""
+    excess = len(os.fsencode(layout.feed_socket)) - _MAX_SOCKET_PATH_BYTES
+    if excess > 0:
+        raise DataDirectoryError(
+            f"The path {layout.root} is {excess} bytes too long for a socket in it. Name another "
+            "directory with --data-dir."
+        )
+
+
+async def prepare(layout: Layout) -> None:
+    """Makes the directories and brings both databases to this version's tables.
+
+    Raises DataDirectoryError. The caller holds the data directory.
+    """
+    try:
+        for path in (
+            layout.spool,
+            layout.objects,
+            layout.models,
+            layout.logs,
+            layout.snapshot(0).parent,
+        ):
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataDirectoryError(f"{error.filename} cannot be made: {error.strerror}.") from error
+    await _migrate("state", layout.state_file)
+    await _migrate("telemetry", layout.telemetry_file)
+
+
+async def _migrate(database: DatabaseName, file: Path) -> None:
+    try:
+        await migrate(database, sqlite_url(file))
+    except (DatabaseError, CommandError) as error:
+        reason = error.orig if isinstance(error, DatabaseError) else error
+        raise DataDirectoryError(
+            f"The database {file} cannot be used: {reason}. If it is damaged, put a copy of it "
+            "back, or move it and its -wal and -shm away to begin without what it held."
+        ) from error

@@ -1,0 +1,84 @@
+"""Where Gnomon listens: on loopback only, by sockets that the supervisor owns.
+
+The routers' socket listens here, and every router accepts from it: a router's death resets no
+waiting connection. Control's port is only reserved here. Control listens on it by itself, so that
+its port refuses at once while it is away, instead of letting requests wait for its return.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from gnomon.errors import SettingsError
+from gnomon.settings import ServerSettings
+
+_BACKLOG = 1024
+
+
+def refuse_beyond_loopback(host: str) -> None:
+    """Raises SettingsError for an address that other machines could reach."""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise SettingsError(
+            f"Gnomon listens on loopback only, since it has no authentication yet: use "
+            f"127.0.0.1 instead of {host}."
+        )
+
+
+def open_sockets(server: ServerSettings) -> tuple[socket.socket, socket.socket]:
+    """The routers' socket, which listens, and one that reserves control's port.
+
+    SettingsError if a port cannot be had.
+    """
+    routers = _bind(server.host, server.port, "port")
+    try:
+        _listen(routers, "port")
+        return routers, _bind(server.host, server.control_port, "control-port")
+    except SettingsError:
+        routers.close()
+        raise
+
+
+def control_socket(server: ServerSettings) -> socket.socket:
+    """Control's own socket on the port that the supervisor reserves.
+
+    Both have SO_REUSEADDR, so that they may be bound to one port as long as the reserving one does
+    not listen; only a listening socket gets connections.
+    """
+    return _bind(server.host, server.control_port, "control-port")
+
+
+def url(host: str, port: int) -> str:
+    """The URL of a listener; an IPv6 address goes into brackets (RFC 3986, 3.2.2)."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _bind(host: str, port: int, option: str) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setblocking(False)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise _cannot_listen(host, port, option, error) from error
+    return bound
+
+
+def _listen(bound: socket.socket, option: str) -> None:
+    host, port = bound.getsockname()[:2]
+    try:
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        raise _cannot_listen(host, port, option, error) from error
+
+
+def _cannot_listen(host: str, port: int, option: str, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"Gnomon cannot listen on {host}:{port}: {error.strerror}. Name another port with "
+        f"--{option} (0 takes any that is free)."
+    )

@@ -1,0 +1,67 @@
+import socket
+from contextlib import closing, contextmanager
+
+import pytest
+
+from gnomon.app.listening import control_socket, open_sockets, refuse_beyond_loopback, url
+from gnomon.errors import SettingsError
+from gnomon.settings import ServerSettings
+
+
+@contextmanager
+def opened(server):
+    routers, reserved = open_sockets(server)
+    with closing(routers), closing(reserved):
+        yield routers.getsockname()[1], reserved.getsockname()[1]
+
+
+def connects(host, port):
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_control_is_refused_until_it_listens_and_as_soon_as_it_is_gone(host):
+    with opened(ServerSettings(host, 0, 0)) as (_, port):
+        server = ServerSettings(host, 0, port)
+        assert not connects(host, port)
+        for _ in range(2):
+            with closing(control_socket(server)) as control:
+                control.listen()
+                # A connection that control ends leaves the port in TIME_WAIT.
+                with closing(socket.create_connection((host, port), timeout=5)):
+                    control.setblocking(True)
+                    control.accept()[0].close()
+            assert not connects(host, port)
+
+
+def test_the_routers_socket_accepts_before_there_is_a_router():
+    with opened(ServerSettings("127.0.0.1", 0, 0)) as (port, _):
+        assert connects("127.0.0.1", port)
+
+
+def test_a_port_that_another_gnomon_listens_on_is_refused_by_its_option():
+    with opened(ServerSettings("127.0.0.1", 0, 0)) as (port, control_port):
+        with pytest.raises(SettingsError, match=rf":{port}: .*--port "):
+            open_sockets(ServerSettings("127.0.0.1", port, 0))
+        with closing(control_socket(ServerSettings("127.0.0.1", 0, control_port))) as control:
+            control.listen()
+            with pytest.raises(SettingsError, match=rf":{control_port}: .*--control-port "):
+                open_sockets(ServerSettings("127.0.0.1", 0, control_port))
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", "http://127.0.0.1:8500"), ("::1", "http://[::1]:8500")],
+)
+def test_an_address_with_colons_is_in_brackets_in_a_url(host, expected):
+    assert url(host, 8500) == expected
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
+def test_other_machines_are_kept_out(host):
+    with pytest.raises(SettingsError, match="loopback only"):
+        refuse_beyond_loopback(host)
