@@ -109,6 +109,8 @@ class HostingSettings:
     foreign_port_rest_s: float = 120.0
     # Images beyond the built-in table: pattern (fnmatch) to command line.
     images: Mapping[str, str] = field(default_factory=dict)
+    # Which Python runs the images that a pattern (fnmatch) matches, by Gnomon's model server.
+    interpreters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

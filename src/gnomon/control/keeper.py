@@ -158,12 +158,13 @@ class InstanceKeeper:
 
     async def _launch(self, record: InstanceRecord) -> Started:
         container = record.spec.container
+        settings = self._parts.settings
         return await self._parts.host.start(
             InstanceSpec(
                 instance_id=record.id,
                 endpoint_name=record.endpoint_name,
                 variant_name=record.variant_name,
-                runtime=runtime_of(container.image, self._parts.settings.images),
+                runtime=runtime_of(container.image, settings.images, settings.interpreters),
                 model_dir=await self._parts.prepare(container.model_data_url),
                 environment=container.environment,
                 threads=self._parts.threads,
