@@ -117,6 +117,13 @@ class HostingSettings:
     foreign_port_rest_s: float = 120.0
     # Images beyond the built-in table: pattern (fnmatch) to command line.
     images: Mapping[str, str] = field(default_factory=dict)
+    # Which Python runs the images that a pattern (fnmatch) matches, by Gnomon's model server.
+    interpreters: Mapping[str, str] = field(default_factory=dict)
+    # A directory of wheels, from which alone code/requirements.txt is then installed; empty: pip
+    # asks wherever it is configured to.
+    wheels: str = ""
+    # For building what code/requirements.txt asks for: gigabytes over a slow line.
+    environment_time_limit_s: float = 1800.0
 
 
 @dataclass(frozen=True)

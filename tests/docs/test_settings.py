@@ -40,6 +40,7 @@ def test_the_documented_file_is_one_that_gnomon_reads(tmp_path):
     assert loaded.server.port == 8600
     assert loaded.hosting.interpreter == "/opt/models/.venv/bin/python"
     assert list(loaded.hosting.images) == ["my-registry/scorer:*"]
+    assert list(loaded.hosting.interpreters) == ["*sagemaker-scikit-learn:1.2-*"]
 
 
 def test_a_documented_variable_is_read(tmp_path):

@@ -41,12 +41,33 @@ def test_the_first_pattern_of_the_settings_wins():
     assert runtime_of("a:1", {"a:*": "first", "*": "second"}) == Command(("first",))
 
 
+def test_settings_name_the_interpreter_of_an_image():
+    interpreters = {"*:1.2-*": "/py39/bin/python", "*scikit*": "/py312/bin/python"}
+
+    assert runtime_of("x/sagemaker-scikit-learn:1.2-1", {}, interpreters) == ModelServer(
+        "/py39/bin/python"
+    )
+    assert runtime_of("x/sagemaker-scikit-learn:1.4-1", {}, interpreters) == ModelServer(
+        "/py312/bin/python"
+    )
+    assert runtime_of("x/sagemaker-xgboost:1.7-1", {}, interpreters) == ModelServer()
+
+
+def test_any_image_with_an_interpreter_runs_the_model_server():
+    assert runtime_of("mine:1", {}, {"mine:*": "python3.12"}) == ModelServer("python3.12")
+
+
+def test_a_command_wins_over_an_interpreter():
+    assert runtime_of("mine:1", {"mine:*": "serve"}, {"*": "python3.12"}) == Command(("serve",))
+
+
 def test_an_unknown_image_is_named_with_what_to_do():
     with pytest.raises(ImageUnknown) as caught:
         runtime_of("registry/unknown:1", {})
 
     assert "registry/unknown:1" in str(caught.value)
     assert "[hosting.images]" in str(caught.value)
+    assert "[hosting.interpreters]" in str(caught.value)
 
 
 @pytest.mark.parametrize("line", ["", "   ", "sh -c 'open"])

@@ -86,6 +86,16 @@ async def test_the_model_server_ends_well_when_it_is_stopped(make_host, tmp_path
     assert await host.observe("a") == Exited(0)
 
 
+async def test_the_interpreter_of_the_instance_wins_over_the_settings(
+    make_host, data_dir, tmp_path, eventually
+):
+    host = make_host(interpreter="/bin/false")
+    await host.start(spec("a", tmp_path, ModelServer("/bin/echo")))
+
+    assert await ended(host, "a", eventually) == Exited(0)
+    assert "gnomon_serving" in log_of(data_dir, "a")
+
+
 async def test_a_model_that_does_not_load_ends_its_instance(
     make_host, data_dir, tmp_path, eventually
 ):

@@ -27,6 +27,7 @@ from gnomon.control.status import Status
 from gnomon.control.transactions import Transactions
 from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting import artifacts, serving_archive
+from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
@@ -126,6 +127,9 @@ async def main(settings: Settings, orders: Orders) -> None:
             transactions=transactions,
             host=host,
             prepare=archives.prepare,
+            interpreter_for=Interpreters(
+                settings.data_dir, settings.hosting, os.environ
+            ).interpreter_for,
             settings=settings.hosting,
             threads=settings.hosting.threads or max(1, cores() // 2),
             clock=clock,

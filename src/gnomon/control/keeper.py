@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
 from gnomon.control.call import move_instance
@@ -21,14 +22,14 @@ from gnomon.control.transactions import Transactions
 from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting.health import ping
 from gnomon.hosting.host import Exited, Host, InstanceSpec, Started
-from gnomon.hosting.images import runtime_of
+from gnomon.hosting.images import ModelServer, runtime_of
 from gnomon.model.clock import Clock
 from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.records import InstanceRecord
 from gnomon.model.snapshot import Instance
 from gnomon.model.spec import VariantSpec
 from gnomon.settings import HostingSettings
-from gnomon.store.state.instances import get_instance
+from gnomon.store.state.instances import get_instance, put_instance
 
 # A start is asked after often, so that an endpoint is InService soon after its model is ready.
 _STARTING_PING_INTERVAL_S = 0.1
@@ -43,11 +44,17 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class KeeperParts:
-    """What the keeper works with. `prepare` turns an archive's URL (or none) into a directory."""
+    """What the keeper works with.
+
+    `prepare` turns an archive's URL (or none) into a directory, and `interpreter_for` that and the
+    interpreter named for its image (or "") into the one to run it with; it tells its last argument
+    what takes long.
+    """
 
     transactions: Transactions
     host: Host
     prepare: Callable[[str | None], Awaitable[Path]]
+    interpreter_for: Callable[[Path, str, Callable[[str], None]], Awaitable[str]]
     settings: HostingSettings
     threads: int
     clock: Clock
@@ -66,6 +73,7 @@ class InstanceKeeper:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.Event] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
+        self._notes: set[asyncio.Task[None]] = set()
 
     def begin(self, record: InstanceRecord) -> None:
         """Starts an instance whose intent has been written."""
@@ -113,6 +121,7 @@ class InstanceKeeper:
         for leave in self._leaving.values():
             leave.set()
         await asyncio.gather(*self._tasks.values())
+        await asyncio.gather(*self._notes)
 
     def _spawn(self, record: InstanceRecord, work: _Work) -> None:
         leave = asyncio.Event()
@@ -158,17 +167,42 @@ class InstanceKeeper:
 
     async def _launch(self, record: InstanceRecord) -> Started:
         container = record.spec.container
+        settings = self._parts.settings
+        runtime = runtime_of(container.image, settings.images, settings.interpreters)
+        model_dir = await self._parts.prepare(container.model_data_url)
+        if isinstance(runtime, ModelServer):
+            runtime = ModelServer(
+                await self._parts.interpreter_for(
+                    model_dir, runtime.interpreter, lambda text: self._note(record.id, text)
+                )
+            )
         return await self._parts.host.start(
             InstanceSpec(
                 instance_id=record.id,
                 endpoint_name=record.endpoint_name,
                 variant_name=record.variant_name,
-                runtime=runtime_of(container.image, self._parts.settings.images),
-                model_dir=await self._parts.prepare(container.model_data_url),
+                runtime=runtime,
+                model_dir=model_dir,
                 environment=container.environment,
                 threads=self._parts.threads,
             )
         )
+
+    def _note(self, instance_id: str, text: str) -> None:
+        """Shows why an instance is still Pending. A task of its own: `_launch` may be cancelled."""
+        task = asyncio.create_task(self._write_note(instance_id, text))
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _write_note(self, instance_id: str, text: str) -> None:
+        try:
+            async with self._parts.transactions.call() as call:
+                record = await get_instance(call.connection, instance_id)
+                if record is not None and record.status == "Pending":
+                    noted = msgspec.structs.replace(record, reason=text)
+                    await put_instance(call.connection, noted)
+        except Exception:  # noqa: BLE001 - the task ends here; without the note nothing is lost
+            _LOG.exception("noting what an instance waits for failed", instance=instance_id)
 
     async def _watch(self, record: InstanceRecord, leave: asyncio.Event) -> None:
         """Until the instance has ended or failed, or the task is to leave."""

@@ -1,21 +1,27 @@
 """From the name of a container image to how Gnomon runs it as a local process.
 
-The table holds AWS's own images; `[hosting.images]` in gnomon.toml adds to it and wins over it.
-Patterns are fnmatch's, matched against the whole image name with its registry and tag. Starting
-what comes out of here is the host's work (`gnomon.hosting.process`).
+The table holds AWS's own images; `[hosting.images]` and `[hosting.interpreters]` in gnomon.toml add
+to it and win over it. Patterns are fnmatch's, matched against the whole image name with its
+registry and tag. Starting what comes out of here is the host's work (`gnomon.hosting.process`).
 """
 
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from gnomon.errors import GnomonError, SettingsError
 
 
 @dataclass(frozen=True)
 class ModelServer:
-    """Gnomon's own model server (`gnomon.serving`), in the interpreter that settings name."""
+    """Gnomon's own model server (`gnomon.serving`).
+
+    `interpreter` is the Python that runs it; empty: the one that settings name for all.
+    """
+
+    interpreter: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,18 +51,25 @@ class ImageUnknown(GnomonError):
         self.image = image
         super().__init__(
             f'Gnomon does not know how to run the image "{image}". Say which command serves it in '
-            f'gnomon.toml, under [hosting.images]: "{image}" = "<command line>".'
+            f'gnomon.toml, under [hosting.images]: "{image}" = "<command line>"; or, for code that '
+            "Gnomon's model server can run, which Python runs it, under [hosting.interpreters]."
         )
 
 
-def runtime_of(image: str, patterns: Mapping[str, str]) -> Runtime:
+def runtime_of(
+    image: str, patterns: Mapping[str, str], interpreters: Mapping[str, str] = MappingProxyType({})
+) -> Runtime:
     """How to run `image`; `patterns` are the settings' own, tried first and in their order.
 
-    Raises ImageUnknown, or SettingsError for a command line that is empty or not well quoted.
+    Then `interpreters` are, likewise: what one of them matches runs on the model server. Raises
+    ImageUnknown, or SettingsError for a command line that is empty or not well quoted.
     """
     for pattern, line in patterns.items():
         if fnmatchcase(image, pattern):
             return Command(_split(pattern, line))
+    for pattern, interpreter in interpreters.items():
+        if fnmatchcase(image, pattern):
+            return ModelServer(interpreter)
     if any(fnmatchcase(image, pattern) for pattern in MODEL_SERVER_IMAGES):
         return ModelServer()
     raise ImageUnknown(image)

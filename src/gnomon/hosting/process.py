@@ -174,13 +174,13 @@ class ProcessHost:
     def _spawn(self, spec: InstanceSpec, files: InstanceFiles) -> tuple[int, Started]:
         files.make()
         match spec.runtime:
-            case ModelServer():
+            case ModelServer(named):
                 # Kept only until the spawn: then the instance alone holds it, and a dead instance
                 # refuses connections instead of letting them wait.
                 with socket.create_server((_LOOPBACK, 0), backlog=_BACKLOG) as listener:
                     port = listener.getsockname()[1]
                     started = Started(_LOOPBACK, port, _MODEL_SERVER_KEEP_ALIVE_S)
-                    interpreter = self._settings.interpreter or sys.executable
+                    interpreter = named or self._settings.interpreter or sys.executable
                     argv = (interpreter, str(self._archive))
                     return self._launch(spec, files, argv, started, listener.fileno()), started
             case Command(argv):

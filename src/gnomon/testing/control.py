@@ -6,6 +6,7 @@ What is not here is HTTP, routers and the collector; time is the machine's unles
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from gnomon.control.loop import ControlLoop
 from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
 from gnomon.errors import GnomonError, ModelDataUnavailable
+from gnomon.hosting.interpreters import Interpreters
 from gnomon.model.arn import Account
 from gnomon.model.snapshot import Update
 from gnomon.settings import HostingSettings
@@ -124,9 +126,12 @@ class ControlInProcess:
 
 @asynccontextmanager
 async def running_control(
-    directory: Path, machine: FakeMachine, clock: FakeClock
+    directory: Path, machine: FakeMachine, clock: FakeClock, **hosting: Any
 ) -> AsyncIterator[ControlInProcess]:
-    """A control on the database in `directory`, which may be a former control's."""
+    """A control on the database in `directory`, which may be a former control's.
+
+    The directory is the model directory of every model, too; `hosting` are settings.
+    """
     url = sqlite_url(directory / "state.db")
     await migrate("state", url)
     database = Database(url)
@@ -152,6 +157,7 @@ async def running_control(
 
     routers = RouterRegister(transactions, none, none)
     loops: list[ControlLoop] = []
+    settings = HostingSettings(**{"ping_interval_s": 0.05, "startup_time_limit_s": 5.0} | hosting)
 
     def wake(endpoint_id: str) -> None:
         loops[0].wake(endpoint_id)
@@ -165,7 +171,8 @@ async def running_control(
             transactions=transactions,
             host=host,
             prepare=prepare,
-            settings=HostingSettings(ping_interval_s=0.05, startup_time_limit_s=5.0),
+            interpreter_for=Interpreters(directory, settings, os.environ).interpreter_for,
+            settings=settings,
             threads=1,
             clock=clock,
             wake=wake,
