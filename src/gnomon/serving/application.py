@@ -13,9 +13,14 @@ from . import codecs
 from .context import Context
 from .environment import Environment
 from .handlers import Handlers, import_program
+from .log import say
 from .wire import Request, Response
 
 _TEXT = "text/plain; charset=utf-8"
+
+# The id that a router of Gnomon's gives a request, which its client sees as x-amzn-RequestId. A
+# shadow's copy has the same.
+_REQUEST_ID = "x-gnomon-event-id"
 
 _METHODS = {"/ping": "GET", "/invocations": "POST"}
 
@@ -64,7 +69,13 @@ class Application:
         except codecs.CodecError as error:
             return Response(error.status, (str(error) + "\n").encode("utf-8"), _TEXT)
         except Exception as error:
-            said = "%s: %s\n\n%s" % (type(error).__name__, error, traceback.format_exc())
+            trace = traceback.format_exc()
+            say(
+                "a request failed\n" + trace.rstrip(),
+                instance=self._environment.instance_id,
+                request_id=request.headers.get(_REQUEST_ID, ""),
+            )
+            said = "%s: %s\n\n%s" % (type(error).__name__, error, trace)
             return Response(500, said.encode("utf-8", "backslashreplace"), _TEXT)
 
 
