@@ -33,12 +33,40 @@ def gnomon(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("command", [["status"], ["env"], ["down"], ["report", "x"], ["aws", "x"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["status", "--watch"],
+        ["env"],
+        ["down"],
+        ["report", "x"],
+        ["logs", "x"],
+        ["logs", "x", "-f"],
+        ["events"],
+        ["aws", "x"],
+    ],
+)
 def test_without_a_gnomon_a_command_says_how_to_start_one(gnomon, command):
     done = gnomon(*command)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "Start one with `gnomon up`" in done.stderr
+
+
+def test_doctor_needs_no_gnomon(gnomon, tmp_path):
+    found = gnomon("doctor", "--data-dir", str(tmp_path / "d"), GNOMON_SERVER_PORT="0")
+    assert found.stderr == ""
+    assert f"{tmp_path / 'd'} is not there yet and can be made." in found.stdout
+    assert not (tmp_path / "d").exists()
+
+
+def test_doctor_fails_where_gnomon_could_not_work(gnomon, tmp_path):
+    (tmp_path / "file").write_text("")
+    found = gnomon("doctor", "--data-dir", str(tmp_path / "file"))
+    assert found.returncode == 1
+    assert f"{tmp_path / 'file'} is a file: name another with --data-dir." in found.stdout
+    assert found.stderr == ""
 
 
 def test_debug_shows_the_whole_of_an_error(gnomon):

@@ -75,6 +75,24 @@ def test_it_serves_until_sigterm(run):
         socket.create_connection(address)
 
 
+def test_its_own_lines_say_which_instance_and_which_request_they_are_about(run, monkeypatch):
+    monkeypatch.setenv("GNOMON_INSTANCE_ID", "01I")
+    process, address = run(
+        "def model_fn(model_dir): return None\n"
+        "def transform_fn(model, body, content_type, accept): raise KeyError('lost')\n"
+    )
+    wait_for_ping(address, b" 200 ")
+    head = b"POST /invocations HTTP/1.1\r\nX-Gnomon-Event-Id: 01R\r\nContent-Length: 0\r\n"
+    assert b" 500 " in get(address, head)
+
+    process.send_signal(signal.SIGTERM)
+
+    _, log = process.communicate(timeout=20)
+    assert " gnomon model server instance=01I: the model was loaded in " in log
+    failed = log[log.index("instance=01I request_id=01R: a request failed") :]
+    assert "KeyError: 'lost'" in failed
+
+
 def test_a_ping_is_answered_while_the_model_loads(run, tmp_path):
     hold = tmp_path / "hold"
     os.mkfifo(hold)

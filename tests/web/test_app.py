@@ -4,6 +4,7 @@ import json
 
 import httpx
 import pytest
+import structlog
 
 from gnomon.control.reports import Reports
 from gnomon.control.status import Status
@@ -12,7 +13,7 @@ from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.fake_host import FakeMachine
-from gnomon.testing.requests import make_model
+from gnomon.testing.requests import make_config, make_model
 from gnomon.web.app import MAX_BODY_BYTES, build_app
 
 
@@ -21,7 +22,10 @@ async def client(tmp_path):
     url = sqlite_url(tmp_path / "telemetry.db")
     await migrate("telemetry", url)
     telemetry = Database(url)
-    async with running_control(tmp_path, FakeMachine(), FakeClock()) as control:
+    async with (
+        FakeMachine(listens=True).closing() as machine,
+        running_control(tmp_path, machine, FakeClock()) as control,
+    ):
         app = build_app(
             control.api,
             Reports(control.transactions, telemetry),
@@ -95,8 +99,6 @@ async def test_a_report_on_what_is_not_there_is_a_404_with_a_sentence(client):
 
 
 async def test_transitions_are_events_newest_first(client):
-    from gnomon.testing.requests import make_config
-
     await make_model(client.control, "m", "s3://bucket/missing.tar.gz")
     await make_config(client.control, "c", "m")
     await client.control.call("CreateEndpoint", EndpointName="ep", EndpointConfigName="c")
@@ -105,6 +107,87 @@ async def test_transitions_are_events_newest_first(client):
     endpoint = [(e["before"], e["after"]) for e in events if e["kind"] == ENDPOINT.name]
     assert endpoint == [("Creating", "Failed"), ("", "Creating")]
     assert any("missing.tar.gz" in e["reason"] for e in events)
+
+
+async def test_events_of_a_name_are_an_endpoint_s_and_its_instances(client):
+    for name in ("ep", "ep-2", "epx"):
+        await make_model(client.control, name)
+        await make_config(client.control, name, name)
+        await client.control.call("CreateEndpoint", EndpointName=name, EndpointConfigName=name)
+        await client.control.until_endpoint(name, "InService")
+
+    async def events(name):
+        return (await client.get("/gnomon/v1/events", params={"name": name})).json()
+
+    found = await events("EP")
+    assert {(e["kind"], e["name"]) for e in found} == {
+        ("endpoint", "ep"),
+        ("instance", "ep/AllTraffic"),
+    }
+    instance = next(e["id"] for e in found if e["kind"] == "instance")
+    assert [e["after"] for e in await events(instance)] == ["InService", "Starting", "Pending"]
+    assert {e["name"].split("/")[0] for e in await events("ep-2")} == {"ep-2"}
+    assert await events("nothing") == []
+
+
+async def test_the_instances_of_an_endpoint_are_listed_also_when_it_failed_and_was_deleted(client):
+    async def instances():
+        return (await client.get("/gnomon/v1/endpoints/EP/instances")).json()
+
+    await make_model(client.control, "m", "s3://bucket/missing.tar.gz")
+    await make_config(client.control, "c", "m")
+    await client.control.call("CreateEndpoint", EndpointName="ep", EndpointConfigName="c")
+    await client.control.until_endpoint("ep", "Failed")
+    (failed,) = await instances()
+    assert (failed["variant"], failed["status"]) == ("AllTraffic", "Failed")
+    assert "missing.tar.gz" in failed["reason"]
+    assert failed["ended_at_s"] >= failed["created_at_s"]
+
+    await client.control.call("DeleteEndpoint", EndpointName="ep")
+
+    async def is_gone():
+        return (await client.control.call("ListEndpoints"))["Endpoints"] == []
+
+    await client.control.until(is_gone, "no endpoint")
+    assert await instances() == [failed]
+
+    # One that is made anew under the name does not inherit.
+    await make_model(client.control, "good")
+    await make_config(client.control, "d", "good")
+    await client.control.call("CreateEndpoint", EndpointName="ep", EndpointConfigName="d")
+    await client.control.until_endpoint("ep", "InService")
+    assert [instance["status"] for instance in await instances()] == ["InService"]
+
+
+async def test_what_happens_to_an_instance_and_in_a_request_is_logged_with_their_ids(client):
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as logs:
+        await make_model(client.control, "m")
+        await make_config(client.control, "c", "m")
+        request = json.dumps({"EndpointName": "ep", "EndpointConfigName": "c"})
+        answer = await client.post("/", headers=target("CreateEndpoint"), content=request)
+        await client.control.until_endpoint("ep", "InService")
+    request_id = answer.headers["x-amzn-requestid"]
+    mine = [log["event"] for log in logs if log.get("request_id") == request_id]
+    assert mine == ["endpoint Creating", "a request was carried out"]
+    (instance,) = (await client.get("/gnomon/v1/endpoints/ep/instances")).json()
+    about = [log for log in logs if log.get("instance") == instance["id"]]
+    assert [log["event"] for log in about] == [
+        "instance Pending",
+        "instance Starting",
+        "instance InService",
+    ]
+    assert all(log["name"] == "ep/AllTraffic" and "request_id" not in log for log in about)
+
+
+async def test_a_refused_request_is_logged_with_its_id(client):
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as logs:
+        answer = await client.post("/", headers=target("CreateModel"), content=b"{}")
+    (line,) = (log for log in logs if log["event"] == "a request was refused")
+    assert line["request_id"] == answer.headers["x-amzn-requestid"]
 
 
 async def test_the_extensions_describe_themselves(client):

@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,22 +19,12 @@ import typer
 from gnomon import settings as settings_module
 from gnomon.cli import running as running_file
 from gnomon.cli.environment import aws_environment, process_environment, shell_exports
+from gnomon.cli.options import DataDir, Format, FormatOption
+from gnomon.cli.watching import add_watching
 from gnomon.errors import GnomonError
 from gnomon.settings import LogLevel, Settings
 
 Up = Callable[[Settings, Callable[[running_file.Running], None]], None]
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Gnomon's directory (also GNOMON_DATA_DIR; else the Gnomon that runs)."),
-]
-
-
-class Format(StrEnum):
-    """How a report is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def build(up: Up) -> typer.Typer:
@@ -101,7 +90,10 @@ def build(up: Up) -> typer.Typer:
 
     @app.command("status")
     def command_status(
-        format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+        format_: FormatOption = Format.TABLE,
+        watch: Annotated[
+            bool, typer.Option("--watch", help="Show it anew all the time, until Ctrl-C.")
+        ] = False,
         data_dir: DataDir = None,
     ) -> None:
         """Show what runs where: processes, endpoints, instances, experiments."""
@@ -110,14 +102,22 @@ def build(up: Up) -> typer.Typer:
         from gnomon.cli.client import get
         from gnomon.cli.screens import print_processes, print_status
 
-        running = running_file.find(data_dir, os.environ)
-        if format_ is Format.JSON:
-            status = get(running, "/status")
-            typer.echo(json.dumps({"gnomon": msgspec.to_builtins(running), **status}, indent=1))
+        def show() -> None:
+            running = running_file.find(data_dir, os.environ)
+            if format_ is Format.JSON:
+                status = get(running, "/status")
+                typer.echo(json.dumps({"gnomon": msgspec.to_builtins(running), **status}, indent=1))
+            else:
+                # Before control is asked, which may be away.
+                print_processes(running)
+                print_status(running, get(running, "/status"))
+
+        if watch:
+            from gnomon.cli.redraw import redraw
+
+            redraw(show)
         else:
-            # Before control is asked, which may be away.
-            print_processes(running)
-            print_status(running, get(running, "/status"))
+            show()
 
     @app.command("env")
     def command_env(data_dir: DataDir = None) -> None:
@@ -128,7 +128,7 @@ def build(up: Up) -> typer.Typer:
     @app.command("report")
     def command_report(
         experiment: Annotated[str, typer.Argument(help="Name of the inference experiment.")],
-        format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+        format_: FormatOption = Format.TABLE,
         data_dir: DataDir = None,
     ) -> None:
         """Show production and shadow side by side."""
@@ -177,6 +177,7 @@ def build(up: Up) -> typer.Typer:
         sys.stdout.flush()
         os.execve(program, [program, *context.args], environ)  # noqa: S606 - the CLI takes over
 
+    add_watching(app)
     return app
 
 
@@ -186,7 +187,8 @@ def run(up: Up) -> int:
 
     app = build(up)
     try:
-        app(standalone_mode=False)
+        # What a command raises as typer.Exit comes back as a number.
+        return int(app(standalone_mode=False) or 0)
     except GnomonError as error:
         return _fail(str(error))
     except typer.Exit as error:
@@ -206,7 +208,6 @@ def run(up: Up) -> int:
             f"Gnomon failed unexpectedly ({type(error).__name__}). Run it again with --debug to "
             "see the whole error."
         )
-    return 0
 
 
 def _fail(sentence: str) -> int:

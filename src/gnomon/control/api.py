@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from gnomon.aws import json_protocol
 from gnomon.aws.errors import control_error
@@ -75,16 +76,20 @@ class Api:
         sake.
         """
         request_id = str(uuid.uuid4())
-        try:
-            return await self._answer(method, path, headers, body, request_id)
-        except GnomonError as error:
-            answer = control_error(error, request_id)
-            if answer.status >= INTERNAL:
-                _LOG.exception("a request failed", request_id=request_id)
-            return answer
-        except Exception as error:  # noqa: BLE001 - a request ends here
-            _LOG.exception("a request failed", request_id=request_id)
-            return control_error(error, request_id)
+        # Every line that is logged under way has it, transitions included.
+        with bound_contextvars(request_id=request_id):
+            try:
+                return await self._answer(method, path, headers, body, request_id)
+            except GnomonError as error:
+                answer = control_error(error, request_id)
+                if answer.status >= INTERNAL:
+                    _LOG.exception("a request failed")
+                else:
+                    _LOG.info("a request was refused", reason=str(error))
+                return answer
+            except Exception as error:  # noqa: BLE001 - a request ends here
+                _LOG.exception("a request failed")
+                return control_error(error, request_id)
 
     async def _answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, request_id: str
@@ -115,6 +120,7 @@ class Api:
             async with self.transactions.call(request.region) as call:
                 result = await handler(call, request.params)
             self.changed()
+            _LOG.info("a request was carried out", operation=request.operation)
         return json_protocol.answer(operation, result, request_id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -24,6 +24,8 @@ class Call:
     account: Account
     now_s: float
     new_id: Callable[[], str]
+    # The transitions so far: logged once they are committed.
+    transitions: list[EventRecord] = field(default_factory=list)
 
     async def record(
         self, lifecycle: Lifecycle, object_id: str, name: str, before: str, after: str, reason: str
@@ -40,6 +42,7 @@ class Call:
             reason=reason,
         )
         await add_event(self.connection, event)
+        self.transitions.append(event)
 
 
 Params = Mapping[str, Any]

@@ -6,14 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from gnomon.control.transactions import Transactions
+from gnomon.errors import ResourceNotFound
 from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.records import EndpointRecord, InstanceRecord
 from gnomon.store.state import routing
-from gnomon.store.state.instances import events_of, instances_of
+from gnomon.store.state.instances import (
+    events_of,
+    instances_of,
+    last_endpoint_named,
+    latest_instances,
+)
 from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
 
 # For how long a failed instance is shown, in seconds: somebody may want to read its log.
 FAILURES_SHOWN_S = 3600.0
+# How many instances of one endpoint are listed at most, ended ones included.
+INSTANCES_LISTED = 200
 
 
 class Status:
@@ -75,14 +83,41 @@ class Status:
             ],
         }
 
-    async def events(self, limit: int) -> list[dict[str, Any]]:
-        """The latest transitions, newest first."""
+    async def instances(self, endpoint_name: str) -> list[dict[str, Any]]:
+        """The last instances of an endpoint, ended ones too, oldest first.
+
+        Of a name whose endpoint is deleted, those that it had. Raises ResourceNotFound if there
+        never was one.
+        """
         async with self._transactions.database.reading() as connection:
-            events = await events_of(connection, limit=limit)
+            endpoint = await ENDPOINTS.find(connection, endpoint_name)
+            endpoint_id = (
+                endpoint.id if endpoint else await last_endpoint_named(connection, endpoint_name)
+            )
+            if endpoint_id is None:
+                raise ResourceNotFound(f'Could not find endpoint "{endpoint_name}".')
+            instances = await latest_instances(connection, endpoint_id, INSTANCES_LISTED)
+        return [
+            {
+                "id": instance.id,
+                "variant": instance.variant_name,
+                "status": instance.status,
+                "reason": instance.reason,
+                "created_at_s": instance.created_at_s,
+                "ended_at_s": instance.ended_at_s,
+            }
+            for instance in instances
+        ]
+
+    async def events(self, limit: int, name: str | None = None) -> list[dict[str, Any]]:
+        """The latest transitions, newest first; of everything, or of what has the name."""
+        async with self._transactions.database.reading() as connection:
+            events = await events_of(connection, limit=limit, name=name)
         return [
             {
                 "at_s": event.at_s,
                 "kind": event.kind,
+                "id": event.object_id,
                 "name": event.name,
                 "before": event.before,
                 "after": event.after,

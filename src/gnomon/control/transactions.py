@@ -6,10 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from gnomon.control.call import Call
 from gnomon.model.arn import Account
 from gnomon.model.clock import Clock
+from gnomon.model.lifecycle import INSTANCE
+from gnomon.model.records import EventRecord
 from gnomon.store.database import Database
+
+_LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,30 @@ class Transactions:
 
     @asynccontextmanager
     async def call(self, region: str | None = None) -> AsyncIterator[Call]:
-        """A writing transaction; `region` is the caller's, else the settings'."""
+        """A writing transaction; `region` is the caller's, else the settings'.
+
+        Its transitions are logged when they are committed.
+        """
         account = Account(region or self.account.region, self.account.account_id)
         async with self.database.writing() as connection:
-            yield Call(
+            call = Call(
                 connection=connection,
                 account=account,
                 now_s=self.clock.now_s(),
                 new_id=self.new_id,
             )
+            yield call
+        for transition in call.transitions:
+            _log(transition)
+
+
+def _log(transition: EventRecord) -> None:
+    about = {"name": transition.name}
+    if transition.kind == INSTANCE.name:
+        about["instance"] = transition.object_id
+    _LOG.info(
+        f"{transition.kind} {transition.after or 'gone'}",
+        **about,
+        before=transition.before,
+        reason=transition.reason,
+    )

@@ -16,6 +16,7 @@ import msgspec
 
 from gnomon.hosting.host import Started
 from gnomon.hosting.session import Leader
+from gnomon.model.layout import Layout
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ class InstanceFiles:
         self.directory = data_dir / "instances" / instance_id
         # Where the program is started: what it writes by relative paths stays its own.
         self.work = self.directory / "work"
-        self.log = data_dir / "logs" / "instances" / f"{instance_id}.log"
+        self.log = Layout(data_dir).instance_log(instance_id)
         self._lock = self.directory / "lock"
         self._launch = self.directory / "launch"
 

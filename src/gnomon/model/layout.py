@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+# Linux's bound on the path of a Unix socket, in bytes (unix(7)), without the closing zero.
+_MAX_SOCKET_PATH_BYTES = 107
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Layout:
         return self.root / "feed.sock"
 
     @property
+    def excess_bytes(self) -> int:
+        """By how much the root's path is too long for a socket in it; at most 0 is well."""
+        return len(os.fsencode(self.feed_socket)) - _MAX_SOCKET_PATH_BYTES
+
+    @property
     def spool(self) -> Path:
         return self.root / "spool"
 
@@ -48,6 +57,10 @@ class Layout:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    def instance_log(self, instance_id: str) -> Path:
+        """What an instance printed."""
+        return self.logs / "instances" / f"{instance_id}.log"
 
     def snapshot(self, slot: int) -> Path:
         """The last routing snapshot of the router in a slot."""

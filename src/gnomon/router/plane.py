@@ -146,7 +146,7 @@ class DataPlane:
         except Exception:
             # The copy ends here, whatever is wrong with it; production's answer comes.
             exchange.copy_is_open = False
-            log.exception("a copy failed", event_id=exchange.event_id.decode())
+            log.exception("a copy failed", request_id=exchange.event_id.decode())
 
     def answered(self, call: _Production, answer: UpstreamAnswer, at_s: float) -> None:
         exchange = call.exchange
@@ -194,7 +194,7 @@ class DataPlane:
             self._production_ended(exchange, outcome)
         except Exception:
             # The request has ended; only its record has not.
-            log.exception("an exchange was not recorded", event_id=exchange.event_id.decode())
+            log.exception("an exchange was not recorded", request_id=exchange.event_id.decode())
 
     def failed(self, call: _Production, failure: Failure, at_s: float) -> None:
         exchange = call.exchange

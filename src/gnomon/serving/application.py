@@ -14,9 +14,14 @@ from . import codecs
 from .context import Context
 from .environment import Environment
 from .handlers import Handlers, import_program
+from .log import say
 from .wire import Request, Response
 
 _TEXT = "text/plain; charset=utf-8"
+
+# The id that a router of Gnomon's gives a request, which its client sees as x-amzn-RequestId. A
+# shadow's copy has the same.
+_REQUEST_ID = "x-gnomon-event-id"
 
 _METHODS = {"/ping": "GET", "/invocations": "POST"}
 
@@ -72,7 +77,13 @@ class Application:
         except BaseException as error:
             # SystemExit and all: whatever a handler raises, no answer would look like a dead
             # instance. Signals' exceptions are raised in the main thread, never here.
-            return Response(500, _said(error).encode("utf-8", "backslashreplace"), _TEXT)
+            said = _said(error)
+            say(
+                "a request failed\n" + said.rstrip(),
+                instance=self._environment.instance_id,
+                request_id=request.headers.get(_REQUEST_ID, ""),
+            )
+            return Response(500, said.encode("utf-8", "backslashreplace"), _TEXT)
 
 
 def _answer(body: bytes, content_type: str, context: Context) -> Response:

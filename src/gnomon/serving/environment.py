@@ -19,6 +19,8 @@ class Environment:
         self.model_dir = Path(variables.get("SM_MODEL_DIR") or Path(base, "model"))
         self.program = variables.get("SAGEMAKER_PROGRAM") or "inference.py"
         self.code_dir = self._code_dir(variables.get("SAGEMAKER_SUBMIT_DIRECTORY", ""))
+        # Who this is: empty outside Gnomon.
+        self.instance_id = variables.get("GNOMON_INSTANCE_ID", "")
         self.default_accept = variables.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "")
         self.port = int(variables.get("SAGEMAKER_BIND_TO_PORT") or _DEFAULT_PORT)
         descriptor = variables.get("GNOMON_LISTEN_FD")

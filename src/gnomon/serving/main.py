@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from .application import Application
 from .environment import Environment
+from .log import say
 from .server import Server
 
 _BACKLOG = 1024
@@ -25,6 +26,7 @@ _BACKLOG = 1024
 def main() -> NoReturn:
     """Serve until SIGTERM, which ends with status 0; a model that does not load, with 1."""
     environment = Environment(os.environ)
+    instance = environment.instance_id
     application = Application(environment)
     listener = _listener(environment)
     server = Server(listener, application.answer)
@@ -34,10 +36,10 @@ def main() -> NoReturn:
         application.load()
     except BaseException:
         traceback.print_exc()
-        _log("the model did not load")
+        say("the model did not load", instance=instance)
         _exit(1)
-    _log("the model was loaded in %.1f s" % (time.monotonic() - began_s))
-    _log("received %s" % _wait_for_signal().name)
+    say("the model was loaded in %.1f s" % (time.monotonic() - began_s), instance=instance)
+    say("received %s" % _wait_for_signal().name, instance=instance)
     server.drain()
     _exit(0)
 
@@ -63,11 +65,6 @@ def _wait_for_signal() -> signal.Signals:
         received = os.read(reading, 1)[0]
         if received in awaited:
             return signal.Signals(received)
-
-
-def _log(event: str) -> None:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    print("%s gnomon model server: %s" % (moment, event), file=sys.stderr, flush=True)
 
 
 def _exit(status: int) -> NoReturn:

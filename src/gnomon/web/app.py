@@ -57,9 +57,17 @@ def build_extensions(reports: Reports, status: Status) -> FastAPI:
     @app.get("/events")
     async def read_events(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        name: Annotated[str | None, Query(max_length=256)] = None,
     ) -> list[dict[str, Any]]:
-        """The latest transitions, newest first."""
-        return await status.events(limit)
+        """The latest transitions, newest first: of everything, or of an endpoint and its instances,
+        of an experiment, of an instance by its id.
+        """
+        return await status.events(limit, name)
+
+    @app.get("/endpoints/{name}/instances")
+    async def read_instances(name: str) -> list[dict[str, Any]]:
+        """The last instances of an endpoint, ended ones included, oldest first."""
+        return await status.instances(name)
 
     @app.get("/experiments/{name}/report")
     async def read_report(name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gnomon.model.records import EventRecord, InstanceRecord
@@ -54,6 +54,32 @@ async def instances_of(
     return [from_row(InstanceRecord, row) for row in rows.mappings()]
 
 
+async def latest_instances(
+    connection: AsyncConnection, endpoint_id: str, limit: int
+) -> list[InstanceRecord]:
+    """The last `limit` instances of an endpoint, ended or not, oldest first."""
+    query = (
+        select(_instances)
+        .where(_instances.c.endpoint_id == endpoint_id)
+        .order_by(_instances.c.id.desc())
+        .limit(limit)
+    )
+    rows = await connection.execute(query)
+    return [from_row(InstanceRecord, row) for row in rows.mappings()][::-1]
+
+
+async def last_endpoint_named(connection: AsyncConnection, name: str) -> str | None:
+    """The id of the endpoint that last had an instance under this name, also if it is deleted."""
+    query = (
+        select(_instances.c.endpoint_id)
+        .where(func.lower(_instances.c.endpoint_name) == name.lower())
+        .order_by(_instances.c.id.desc())
+        .limit(1)
+    )
+    found = (await connection.execute(query)).scalar()
+    return None if found is None else str(found)
+
+
 async def add_capture(connection: AsyncConnection, id_: str, definition: CaptureDefinition) -> None:
     await connection.execute(
         insert(tables.captures).values(id=id_, definition=msgspec.json.encode(definition).decode())
@@ -73,11 +99,26 @@ async def add_event(connection: AsyncConnection, event: EventRecord) -> None:
 
 
 async def events_of(
-    connection: AsyncConnection, object_id: str | None = None, limit: int = 1000
+    connection: AsyncConnection,
+    object_id: str | None = None,
+    limit: int = 1000,
+    name: str | None = None,
 ) -> list[EventRecord]:
-    """The latest transitions, newest first."""
+    """The latest transitions, newest first.
+
+    `name` is an endpoint's (its instances' are among them), an experiment's, or an instance's id.
+    """
     query = select(tables.events).order_by(tables.events.c.id.desc()).limit(limit)
     if object_id is not None:
         query = query.where(tables.events.c.object_id == object_id)
+    if name is not None:
+        column = func.lower(tables.events.c.name)
+        query = query.where(
+            or_(
+                column == name.lower(),
+                column.startswith(f"{name.lower()}/", autoescape=True),
+                tables.events.c.object_id == name.upper(),
+            )
+        )
     rows = await connection.execute(query)
     return [from_row(EventRecord, row) for row in rows.mappings()]
