@@ -32,6 +32,7 @@ from gnomon.app.restarts import restart_delay_s
 from gnomon.cli import running as running_file
 from gnomon.cli.running import Process, Running
 from gnomon.errors import DataDirectoryError, GnomonError, SettingsError
+from gnomon.hosting import servers
 from gnomon.model.layout import Layout
 from gnomon.settings import Settings, cores
 from gnomon.store.database import sqlite_url
@@ -88,6 +89,7 @@ class Supervisor:
     async def run(self) -> None:
         """Until it is told to end. DataDirectoryError or SettingsError if it cannot begin."""
         refuse_beyond_loopback(self._settings.server.host)
+        servers.check(self._settings.hosting.external)
         refuse_long_path(self._layout)
         with hold(self._layout):
             listeners = self._bind()

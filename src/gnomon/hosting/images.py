@@ -1,8 +1,9 @@
-"""From the name of a container image to how Gnomon runs it as a local process.
+"""From the name of a container image to how Gnomon runs it, or where it runs already.
 
-The table holds AWS's own images; `[hosting.images]` in gnomon.toml adds to it and wins over it.
+The table holds AWS's own images; `[hosting.external]` and `[hosting.images]` in gnomon.toml add to
+it and win over it, the first over the second.
 Patterns are fnmatch's, matched against the whole image name with its registry and tag. Starting
-what comes out of here is the host's work (`gnomon.hosting.process`).
+what comes out of here is the hosts' work (`gnomon.hosting.process`, `gnomon.hosting.external`).
 """
 
 import shlex
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from gnomon.errors import GnomonError, SettingsError
+from gnomon.hosting.servers import External, external_of
+from gnomon.settings import ExternalSettings
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Command:
     argv: tuple[str, ...]
 
 
-Runtime = ModelServer | Command
+Runtime = ModelServer | Command | External
 
 # AWS's inference images that run handlers of the inference toolkit (code/inference.py), which
 # Gnomon's model server reads too; Hugging Face's for PyTorch among the third. The last is what the
@@ -45,15 +48,25 @@ class ImageUnknown(GnomonError):
         self.image = image
         super().__init__(
             f'Gnomon does not know how to run the image "{image}". Say which command serves it in '
-            f'gnomon.toml, under [hosting.images]: "{image}" = "<command line>".'
+            f'gnomon.toml, under [hosting.images]: "{image}" = "<command line>"; or, for servers '
+            f'that run already, give their urls under [hosting.external."{image}"].'
         )
 
 
-def runtime_of(image: str, patterns: Mapping[str, str]) -> Runtime:
-    """How to run `image`; `patterns` are the settings' own, tried first and in their order.
+def runtime_of(
+    image: str,
+    patterns: Mapping[str, str],
+    *,
+    external: Mapping[str, ExternalSettings] | None = None,
+) -> Runtime:
+    """How to run `image`; `external` and `patterns` are the settings' own, tried in this order.
 
-    Raises ImageUnknown, or SettingsError for a command line that is empty or not well quoted.
+    Raises ImageUnknown, or SettingsError for a command line that is empty or not well quoted and
+    for servers that cannot be asked.
     """
+    for pattern, servers in (external or {}).items():
+        if fnmatchcase(image, pattern):
+            return external_of(pattern, servers)
     for pattern, line in patterns.items():
         if fnmatchcase(image, pattern):
             return Command(_split(pattern, line))
