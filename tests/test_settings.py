@@ -1,7 +1,7 @@
 import pytest
 
 from gnomon.errors import SettingsError
-from gnomon.settings import decode, encode, load
+from gnomon.settings import ExternalSettings, decode, encode, load
 
 
 def test_stronger_sources_win(tmp_path):
@@ -27,9 +27,40 @@ def test_images_are_a_table(tmp_path):
     assert load(tmp_path, {}).hosting.images == {"mine:*": "serve --all"}
 
 
+EXTERNAL = """
+[hosting.external."triton:*"]
+urls = ["http://127.0.0.1:9000"]
+health = "/v2/health/ready"
+headers = { Authorization = "Bearer x" }
+keep_alive_s = 5
+"""
+
+
+def test_external_servers_are_tables_of_their_own(tmp_path):
+    (tmp_path / "gnomon.toml").write_text(EXTERNAL)
+    settings = load(tmp_path, {})
+    assert settings.hosting.external == {
+        "triton:*": ExternalSettings(
+            urls=("http://127.0.0.1:9000",),
+            health="/v2/health/ready",
+            headers={"Authorization": "Bearer x"},
+            keep_alive_s=5,
+        )
+    }
+    assert decode(encode(settings)) == settings
+
+
 @pytest.mark.parametrize(
     ("text", "environ", "sentence"),
     [
+        ("[hosting]\nexternal = 1\n", {}, "hosting.external is 1 and must be a table"),
+        ("[hosting.external]\na = 1\n", {}, r'\[hosting.external."a"\] must be a table'),
+        ('[hosting.external.a]\nurl = "x"\n', {}, r'\[hosting.external."a"\] has no setting'),
+        ('[hosting.external.a]\nurls = "x"\n', {}, "'x' and must be a list of texts"),
+        ("[hosting.external.a]\nurls = [1]\n", {}, r"\[1\] and must be a list of texts"),
+        ("[hosting.external.a]\nhealth = 1\n", {}, '"a".health is 1 and must be text'),
+        ("[hosting.external.a]\nheaders = 1\n", {}, '"a".headers is 1 and must be a table of'),
+        ("[hosting.external.a]\nheaders = { A = 1 }\n", {}, "headers must be a table of texts"),
         ("[sever]\n", {}, r"section \[sever\] that Gnomon does not know"),
         ("[server]\nprot = 1\n", {}, "has no setting 'prot'"),
         ('[server]\nport = "1"\n', {}, "server.port is '1' and must be a whole number"),

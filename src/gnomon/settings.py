@@ -95,6 +95,21 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True)
+class ExternalSettings:
+    """Servers that run already and answer for an image (`gnomon.hosting.servers` checks them)."""
+
+    # Their base URLs, one for each instance that may be wanted.
+    urls: tuple[str, ...] = ()
+    # Paths behind each base URL.
+    health: str = "/ping"
+    invocations: str = "/invocations"
+    # Set on every request to them, pings included.
+    headers: Mapping[str, str] = field(default_factory=dict)
+    # How long they keep an idle connection at least; nobody knows it of a foreign server.
+    keep_alive_s: float = 1.0
+
+
+@dataclass(frozen=True)
 class HostingSettings:
     """How local instances are started and stopped (aws-compatible container contract)."""
 
@@ -124,6 +139,8 @@ class HostingSettings:
     wheels: str = ""
     # For building what code/requirements.txt asks for: gigabytes over a slow line.
     environment_time_limit_s: float = 1800.0
+    # Images that servers answer for which run already: pattern (fnmatch) to where they do.
+    external: Mapping[str, ExternalSettings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -174,6 +191,7 @@ def load(
     for name, section_field in sections.items():
         cls = _class_of(section_field)
         values = _check_section(cls, name, document.get(name, {}), str(path))
+        _read_tables(cls, name, values, str(path))
         given_here = (overrides or {}).get(name, {})
         for item in fields(cls):
             hint = _hints(cls)[item.name]
@@ -196,10 +214,14 @@ def encode(settings: Settings) -> str:
 
 def decode(text: str) -> Settings:
     """Settings from the text that `encode` made."""
-    import json  # noqa: PLC0415
+    import msgspec  # noqa: PLC0415
 
-    raw = json.loads(text)
-    given = {f.name: _class_of(f)(**raw[f.name]) for f in fields(Settings) if f.name != "data_dir"}
+    raw = msgspec.json.decode(text)
+    given = {
+        f.name: msgspec.convert(raw[f.name], _class_of(f))
+        for f in fields(Settings)
+        if f.name != "data_dir"
+    }
     return Settings(data_dir=Path(raw["data_dir"]), **given)
 
 
@@ -289,3 +311,35 @@ def _said(item: dataclasses.Field[Any], hint: Any) -> str:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def _read_tables(cls: type, section: str, values: dict[str, Any], where: str) -> None:
+    """Replace tables of tables in a section's values by what those stand for."""
+    for name, hint in _hints(cls).items():
+        of = typing.get_args(hint)[-1] if typing.get_args(hint) else None
+        if name in values and isinstance(of, type) and dataclasses.is_dataclass(of):
+            values[name] = {
+                key: _read_table(of, f'{section}.{name}."{key}"', table, where)
+                for key, table in values[name].items()
+            }
+
+
+def _read_table(cls: type, section: str, table: object, where: str) -> object:
+    if not isinstance(table, dict):
+        raise SettingsError(f"{where}: [{section}] must be a table.")
+    hints = _hints(cls)
+    lists = {name for name in table if typing.get_origin(hints.get(name)) is tuple}
+    rest = {name: value for name, value in table.items() if name not in lists}
+    values = _check_section(cls, section, rest, where)
+    for name in lists:
+        texts = table[name]
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise SettingsError(
+                f"{where}: {section}.{name} is {texts!r} and must be a list of texts."
+            )
+        values[name] = tuple(texts)
+    for name, value in rest.items():
+        if _is_mapping(hints[name]) and not all(isinstance(text, str) for text in value.values()):
+            # Not shown: there may be a secret among them.
+            raise SettingsError(f"{where}: {section}.{name} must be a table of texts.")
+    return cls(**values)

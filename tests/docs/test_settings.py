@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from gnomon import settings
+from gnomon.hosting import servers
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 
@@ -41,6 +42,8 @@ def test_the_documented_file_is_one_that_gnomon_reads(tmp_path):
     assert loaded.hosting.interpreter == "/opt/models/.venv/bin/python"
     assert list(loaded.hosting.images) == ["my-registry/scorer:*"]
     assert list(loaded.hosting.interpreters) == ["*sagemaker-scikit-learn:1.2-*"]
+    servers.check(loaded.hosting.external)
+    assert list(loaded.hosting.external) == ["triton:*"]
 
 
 def test_a_documented_variable_is_read(tmp_path):

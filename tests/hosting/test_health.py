@@ -54,6 +54,15 @@ async def test_it_asks_for_the_path():
     assert asked[0].startswith(b"GET /v2/health/ready HTTP/1.1\r\n")
 
 
+async def test_it_carries_the_headers_of_the_instance():
+    async with serving(b"HTTP/1.1 200 OK\r\n\r\n") as (port, asked):
+        await ping("127.0.0.1", port, "/", 5.0, (("Host", "model.local"), ("X-Key", "k")))
+
+    assert asked[0] == (
+        b"GET / HTTP/1.1\r\nHost: model.local\r\nX-Key: k\r\nConnection: close\r\n\r\n"
+    )
+
+
 async def test_a_server_that_does_not_answer_in_time():
     async with serving(None) as (port, _):
         assert await ping("127.0.0.1", port, "/ping", 0.05) is False

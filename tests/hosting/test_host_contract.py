@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from gnomon.hosting.external import ExternalHost
 from gnomon.hosting.host import Exited, Host, InstanceSpec, Running
 from gnomon.hosting.images import Command
+from gnomon.hosting.servers import external_of
+from gnomon.settings import ExternalSettings
 from gnomon.testing.fake_host import FakeHost, FakeMachine
 
 # Runs until a file says with what status to end.
@@ -15,6 +18,9 @@ WAITING = "while [ ! -e end ]; do sleep 0.01; done; exit $(cat end)"
 
 class ProcessRig:
     """Real processes on one data directory."""
+
+    runtime = Command(("sh", "-c", WAITING))
+    stopped = Exited(-15)
 
     def __init__(self, make_host, data_dir: Path) -> None:
         self._make_host = make_host
@@ -29,7 +35,25 @@ class ProcessRig:
         fresh.replace(self._data_dir / "instances" / instance_id / "work" / "end")
 
 
+class ExternalRig:
+    """Servers that run already; nobody asks them here. They do not end, and have no status."""
+
+    runtime = external_of(
+        "*", ExternalSettings(urls=("http://127.0.0.1:9001", "http://127.0.0.1:9002"))
+    )
+    stopped = Exited(None)
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+
+    def host(self) -> Host:
+        return ExternalHost(self._data_dir)
+
+
 class FakeRig:
+    runtime = ProcessRig.runtime
+    stopped = ProcessRig.stopped
+
     def __init__(self) -> None:
         self._machine = FakeMachine()
 
@@ -40,27 +64,34 @@ class FakeRig:
         self._machine.end(instance_id, status)
 
 
-@pytest.fixture(params=["process", "fake"])
+@pytest.fixture(params=["process", "external", "fake"])
 def rig(request):
     if request.param == "fake":
         return FakeRig()
-    return ProcessRig(request.getfixturevalue("make_host"), request.getfixturevalue("data_dir"))
+    data_dir = request.getfixturevalue("data_dir")
+    if request.param == "external":
+        return ExternalRig(data_dir)
+    return ProcessRig(request.getfixturevalue("make_host"), data_dir)
 
 
-def spec(instance_id: str, tmp_path: Path) -> InstanceSpec:
+whose_instances_end = pytest.mark.parametrize("rig", ["process", "fake"], indirect=True)
+
+
+def spec(rig, instance_id: str, tmp_path: Path) -> InstanceSpec:
     return InstanceSpec(
         instance_id=instance_id,
         endpoint_name="endpoint",
         variant_name="variant",
-        runtime=Command(("sh", "-c", WAITING)),
+        runtime=rig.runtime,
         model_dir=tmp_path,
+        count=2,
     )
 
 
 async def test_a_started_instance_runs(rig, tmp_path):
     host = rig.host()
 
-    started = await host.start(spec("a", tmp_path))
+    started = await host.start(spec(rig, "a", tmp_path))
 
     assert started.host == "127.0.0.1"
     assert await host.observe("a") == Running()
@@ -69,8 +100,8 @@ async def test_a_started_instance_runs(rig, tmp_path):
 async def test_starting_twice_starts_once(rig, tmp_path):
     host = rig.host()
 
-    first = await host.start(spec("a", tmp_path))
-    second = await host.start(spec("a", tmp_path))
+    first = await host.start(spec(rig, "a", tmp_path))
+    second = await host.start(spec(rig, "a", tmp_path))
 
     assert first == second
 
@@ -78,14 +109,15 @@ async def test_starting_twice_starts_once(rig, tmp_path):
 async def test_instances_have_addresses_of_their_own(rig, tmp_path):
     host = rig.host()
 
-    started = [await host.start(spec(name, tmp_path)) for name in "ab"]
+    started = [await host.start(spec(rig, name, tmp_path)) for name in "ab"]
 
     assert started[0].port != started[1].port
 
 
+@whose_instances_end
 async def test_an_exit_status_is_seen(rig, tmp_path, eventually):
     host = rig.host()
-    await host.start(spec("a", tmp_path))
+    await host.start(spec(rig, "a", tmp_path))
 
     rig.end("a", 7)
 
@@ -99,26 +131,26 @@ async def test_an_instance_that_nobody_started_has_exited(rig):
 
 async def test_an_exited_instance_can_be_started_again(rig, tmp_path, eventually):
     host = rig.host()
-    await host.start(spec("a", tmp_path))
+    await host.start(spec(rig, "a", tmp_path))
     await host.stop("a")
 
-    await host.start(spec("a", tmp_path))
+    await host.start(spec(rig, "a", tmp_path))
 
     assert await host.observe("a") == Running()
 
 
 async def test_stop_returns_when_the_instance_has_ended(rig, tmp_path):
     host = rig.host()
-    await host.start(spec("a", tmp_path))
+    await host.start(spec(rig, "a", tmp_path))
 
     await host.stop("a")
 
-    assert await host.observe("a") == Exited(-15)
+    assert await host.observe("a") == rig.stopped
 
 
 async def test_stop_may_be_repeated_and_called_for_nothing(rig, tmp_path):
     host = rig.host()
-    await host.start(spec("a", tmp_path))
+    await host.start(spec(rig, "a", tmp_path))
 
     await asyncio.gather(host.stop("a"), host.stop("a"))
     await host.stop("a")
@@ -129,19 +161,19 @@ async def test_stop_may_be_repeated_and_called_for_nothing(rig, tmp_path):
 
 async def test_an_instance_outlives_its_host(rig, tmp_path):
     host = rig.host()
-    started = await host.start(spec("a", tmp_path))
+    started = await host.start(spec(rig, "a", tmp_path))
     await host.close()
 
     successor = rig.host()
 
     assert await successor.adopt("a")
     assert await successor.observe("a") == Running()
-    assert await successor.start(spec("a", tmp_path)) == started
+    assert await successor.start(spec(rig, "a", tmp_path)) == started
 
 
 async def test_an_adopted_instance_can_be_stopped(rig, tmp_path):
     host = rig.host()
-    await host.start(spec("a", tmp_path))
+    await host.start(spec(rig, "a", tmp_path))
     await host.close()
     successor = rig.host()
     await successor.adopt("a")
@@ -151,9 +183,10 @@ async def test_an_adopted_instance_can_be_stopped(rig, tmp_path):
     assert await successor.observe("a") == Exited(None)
 
 
+@whose_instances_end
 async def test_the_exit_status_of_an_adopted_instance_is_unknown(rig, tmp_path, eventually):
     host = rig.host()
-    await host.start(spec("a", tmp_path))
+    await host.start(spec(rig, "a", tmp_path))
     await host.close()
     successor = rig.host()
     await successor.adopt("a")
@@ -174,7 +207,7 @@ async def test_an_instance_may_be_started_after_a_vain_adoption(rig, tmp_path):
     host = rig.host()
     await host.adopt("a")
 
-    await host.start(spec("a", tmp_path))
+    await host.start(spec(rig, "a", tmp_path))
 
     assert await host.observe("a") == Running()
 

@@ -2,6 +2,8 @@ import pytest
 
 from gnomon.errors import SettingsError
 from gnomon.hosting.images import Command, ImageUnknown, ModelServer, runtime_of
+from gnomon.hosting.servers import external_of
+from gnomon.settings import ExternalSettings
 
 _ECR = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
 
@@ -61,6 +63,14 @@ def test_a_command_wins_over_an_interpreter():
     assert runtime_of("mine:1", {"mine:*": "serve"}, {"*": "python3.12"}) == Command(("serve",))
 
 
+def test_servers_that_run_already_win_over_a_command():
+    servers = ExternalSettings(urls=("http://127.0.0.1:9000",))
+
+    runtime = runtime_of("triton:24.01", {"triton:*": "serve"}, external={"triton:*": servers})
+
+    assert runtime == external_of("triton:*", servers)
+
+
 def test_an_unknown_image_is_named_with_what_to_do():
     with pytest.raises(ImageUnknown) as caught:
         runtime_of("registry/unknown:1", {})
@@ -68,6 +78,7 @@ def test_an_unknown_image_is_named_with_what_to_do():
     assert "registry/unknown:1" in str(caught.value)
     assert "[hosting.images]" in str(caught.value)
     assert "[hosting.interpreters]" in str(caught.value)
+    assert '[hosting.external."registry/unknown:1"]' in str(caught.value)
 
 
 @pytest.mark.parametrize("line", ["", "   ", "sh -c 'open"])

@@ -27,6 +27,8 @@ from gnomon.control.status import Status
 from gnomon.control.transactions import Transactions
 from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting import artifacts, serving_archive
+from gnomon.hosting.choice import HostByRuntime
+from gnomon.hosting.external import ExternalHost
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.model.arn import Account
@@ -96,8 +98,11 @@ async def main(settings: Settings, orders: Orders) -> None:
     account = Account(settings.aws.region, settings.aws.account_id)
     transactions = Transactions(state, account, clock, new_id)
     archives = Archives(settings, layout, DirectoryObjects(layout.objects))
-    host = ProcessHost(
-        settings.data_dir, settings.hosting, os.environ, serving_archive.pack(layout.models)
+    host = HostByRuntime(
+        ProcessHost(
+            settings.data_dir, settings.hosting, os.environ, serving_archive.pack(layout.models)
+        ),
+        ExternalHost(settings.data_dir),
     )
 
     async def changes(version: int) -> Update:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from alembic.util import CommandError
@@ -13,13 +12,10 @@ from gnomon.model.layout import Layout
 from gnomon.store.database import sqlite_url
 from gnomon.store.migrate import DatabaseName, migrate
 
-# Linux's bound on the path of a Unix socket, in bytes (unix(7)), without the closing zero.
-_MAX_SOCKET_PATH_BYTES = 107
-
 
 def refuse_long_path(layout: Layout) -> None:
     """Raises DataDirectoryError where the feed's socket could not be made for its path's length."""
-    excess = len(os.fsencode(layout.feed_socket)) - _MAX_SOCKET_PATH_BYTES
+    excess = layout.excess_bytes
     if excess > 0:
         raise DataDirectoryError(
             f"The path {layout.root} is {excess} bytes too long for a socket in it. Name another "

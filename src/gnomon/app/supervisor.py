@@ -31,7 +31,7 @@ from gnomon.cli import running as running_file
 from gnomon.cli.running import Process, Running
 from gnomon.cli.time_limits import time_limits
 from gnomon.errors import GnomonError
-from gnomon.hosting import leftovers, session
+from gnomon.hosting import leftovers, servers, session
 from gnomon.model.layout import Layout
 from gnomon.settings import Settings, cores
 
@@ -93,6 +93,7 @@ class Supervisor:
         its end.
         """
         listening.refuse_beyond_loopback(self._settings.server.host)
+        servers.check(self._settings.hosting.external)
         directory.refuse_long_path(self._layout)
         with running_file.hold(self._layout):
             running_file.remove(self._layout.root, os.environ)

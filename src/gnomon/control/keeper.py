@@ -23,6 +23,7 @@ from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting.health import ping
 from gnomon.hosting.host import Exited, Host, InstanceSpec, Started
 from gnomon.hosting.images import ModelServer, runtime_of
+from gnomon.hosting.servers import External
 from gnomon.model.clock import Clock
 from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.records import InstanceRecord
@@ -160,6 +161,7 @@ class InstanceKeeper:
             keep_alive_s=started.keep_alive_s,
             ping_path=started.ping_path,
             invocation_path=started.invocation_path,
+            headers=started.headers,
         )
         changed = await self._move(record.id, "Starting", "", ("Pending",), address=address)
         if changed is not None:
@@ -168,8 +170,12 @@ class InstanceKeeper:
     async def _launch(self, record: InstanceRecord) -> Started:
         container = record.spec.container
         settings = self._parts.settings
-        runtime = runtime_of(container.image, settings.images, settings.interpreters)
-        model_dir = await self._parts.prepare(container.model_data_url)
+        runtime = runtime_of(
+            container.image, settings.images, settings.interpreters, external=settings.external
+        )
+        # A server that runs already has its model.
+        url = None if isinstance(runtime, External) else container.model_data_url
+        model_dir = await self._parts.prepare(url)
         if isinstance(runtime, ModelServer):
             runtime = ModelServer(
                 await self._parts.interpreter_for(
@@ -185,6 +191,8 @@ class InstanceKeeper:
                 model_dir=model_dir,
                 environment=container.environment,
                 threads=self._parts.threads,
+                count=record.spec.count,
+                group=f"{record.variant_id} {record.fingerprint}",
             )
         )
 
@@ -223,6 +231,7 @@ class InstanceKeeper:
                 record.address.port,
                 record.address.ping_path,
                 self._parts.settings.ping_time_limit_s,
+                record.address.headers,
             )
             failed_pings = 0 if well else failed_pings + 1
             if well and not healthy:

@@ -4,28 +4,39 @@ How often to ask, and what follows from the answers, is control's.
 """
 
 import asyncio
+from collections.abc import Sequence
+
+from gnomon.model.request_head import header_lines
 
 # A status line longer than this is no HTTP server's, in bytes.
 _MAX_STATUS_LINE_BYTES = 1024
 
 
-async def ping(host: str, port: int, path: str, time_limit_s: float) -> bool:
+async def ping(
+    host: str,
+    port: int,
+    path: str,
+    time_limit_s: float,
+    headers: Sequence[tuple[str, str]] = (),
+) -> bool:
     """Whether `path` answers 200 within the time limit. Never raises for the network's sake."""
     try:
         async with asyncio.timeout(time_limit_s):
-            return await _status(host, port, path) == b"200"
+            head = b"GET %b HTTP/1.1\r\n%bConnection: close\r\n\r\n" % (
+                path.encode(),
+                header_lines(host, port, headers),
+            )
+            return await _status(host, port, head) == b"200"
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         # A passed time limit is a TimeoutError, which is an OSError.
         return False
 
 
-async def _status(host: str, port: int, path: str) -> bytes:
+async def _status(host: str, port: int, head: bytes) -> bytes:
     """The status of the answer, empty if it is not HTTP."""
     reader, writer = await asyncio.open_connection(host, port, limit=_MAX_STATUS_LINE_BYTES)
     try:
-        writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
-        )
+        writer.write(head)
         line = await reader.readuntil(b"\r\n")
     finally:
         # Nothing of the answer is needed any more: no lingering close for a server that is stuck.

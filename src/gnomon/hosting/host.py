@@ -1,8 +1,9 @@
 """What starts and stops instances: the interface that control's reconcilers drive.
 
-One implementation a runtime: local processes in `gnomon.hosting.process`, a scripted one in
-`gnomon.testing.fake_host`; all pass one contract suite. Health is asked elsewhere
-(`gnomon.hosting.health`): a host knows whether an instance runs, not whether it is well.
+One implementation a runtime: local processes in `gnomon.hosting.process`, servers that run already
+in `gnomon.hosting.external`, a scripted one in `gnomon.testing.fake_host`; all pass one contract
+suite. Health is asked elsewhere (`gnomon.hosting.health`): a host knows whether an instance runs,
+not whether it is well.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ class InstanceSpec:
     """One instance as it is wanted.
 
     `model_dir` holds the unpacked archive and is `<base>/model`; `environment` is the user's, of
-    CreateModel; `threads` is how many each numeric library of the instance may start.
+    CreateModel; `threads` is how many each numeric library of the instance may start. `count` is
+    how many instances like it are wanted, and `group` tells those from all others.
     """
 
     instance_id: str
@@ -29,13 +31,16 @@ class InstanceSpec:
     model_dir: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
+    count: int = 1
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Started:
     """Where a started instance will answer, as soon as it is healthy.
 
-    `keep_alive_s`: at least so long its server keeps an idle connection.
+    `keep_alive_s`: at least so long its server keeps an idle connection. `headers` are set on
+    every request to it.
     """
 
     host: str
@@ -43,6 +48,7 @@ class Started:
     keep_alive_s: float
     ping_path: str = "/ping"
     invocation_path: str = "/invocations"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""From the name of a container image to how Gnomon runs it as a local process.
+"""From the name of a container image to how Gnomon runs it, or where it runs already.
 
-The table holds AWS's own images; `[hosting.images]` and `[hosting.interpreters]` in gnomon.toml add
-to it and win over it. Patterns are fnmatch's, matched against the whole image name with its
-registry and tag. Starting what comes out of here is the host's work (`gnomon.hosting.process`).
+The table holds AWS's own images; `[hosting.external]`, `[hosting.images]` and
+`[hosting.interpreters]` in gnomon.toml add to it and win over it, in this order.
+Patterns are fnmatch's, matched against the whole image name with its registry and tag. Starting
+what comes out of here is the hosts' work (`gnomon.hosting.process`, `gnomon.hosting.external`).
 """
 
 import shlex
@@ -12,6 +13,8 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from gnomon.errors import GnomonError, SettingsError
+from gnomon.hosting.servers import External, external_of
+from gnomon.settings import ExternalSettings
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Command:
     argv: tuple[str, ...]
 
 
-Runtime = ModelServer | Command
+Runtime = ModelServer | Command | External
 
 # AWS's inference images that run handlers of the inference toolkit (code/inference.py), which
 # Gnomon's model server reads too; Hugging Face's for PyTorch among the third. The last is what the
@@ -51,19 +54,28 @@ class ImageUnknown(GnomonError):
         self.image = image
         super().__init__(
             f'Gnomon does not know how to run the image "{image}". Say which command serves it in '
-            f'gnomon.toml, under [hosting.images]: "{image}" = "<command line>"; or, for code that '
-            "Gnomon's model server can run, which Python runs it, under [hosting.interpreters]."
+            f'gnomon.toml, under [hosting.images]: "{image}" = "<command line>"; for code that '
+            "Gnomon's model server can run, which Python runs it, under [hosting.interpreters]; "
+            f'or, for servers that run already, their urls under [hosting.external."{image}"].'
         )
 
 
 def runtime_of(
-    image: str, patterns: Mapping[str, str], interpreters: Mapping[str, str] = MappingProxyType({})
+    image: str,
+    patterns: Mapping[str, str],
+    interpreters: Mapping[str, str] = MappingProxyType({}),
+    *,
+    external: Mapping[str, ExternalSettings] | None = None,
 ) -> Runtime:
-    """How to run `image`; `patterns` are the settings' own, tried first and in their order.
+    """How to run `image`; `external`, `patterns` and `interpreters` are the settings' own.
 
-    Then `interpreters` are, likewise: what one of them matches runs on the model server. Raises
-    ImageUnknown, or SettingsError for a command line that is empty or not well quoted.
+    They are tried in this order; what one of `interpreters` matches runs on the model server.
+    Raises ImageUnknown, or SettingsError for a command line that is empty or not well quoted and
+    for servers that cannot be asked.
     """
+    for pattern, servers in (external or {}).items():
+        if fnmatchcase(image, pattern):
+            return external_of(pattern, servers)
     for pattern, line in patterns.items():
         if fnmatchcase(image, pattern):
             return Command(_split(pattern, line))

@@ -33,6 +33,7 @@ from gnomon.hosting.host import (
 )
 from gnomon.hosting.images import Command, ModelServer
 from gnomon.hosting.ports import PortPool, can_bind
+from gnomon.hosting.servers import External
 from gnomon.hosting.session import is_alive, kill_session, kill_session_of
 from gnomon.settings import HostingSettings
 
@@ -190,6 +191,8 @@ class ProcessHost:
                 self._reserved[spec.instance_id] = reserved
                 started = Started(_LOOPBACK, reserved, _FOREIGN_KEEP_ALIVE_S)
                 return self._launch(spec, files, argv, started, None), started
+            case External():
+                raise InstanceNotStarted(spec.instance_id, "its servers run already")
 
     def _launch(
         self,

@@ -15,7 +15,10 @@ Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
 
 
 class Instance(msgspec.Struct, frozen=True):
-    """One running copy of a model. `keep_alive_s`: how long its server keeps an idle connection."""
+    """One running copy of a model. `keep_alive_s`: how long its server keeps an idle connection.
+
+    `headers` are set on every request to it, in place of a client's of the same name.
+    """
 
     id: str
     host: str
@@ -23,6 +26,7 @@ class Instance(msgspec.Struct, frozen=True):
     keep_alive_s: float = 1.0
     ping_path: str = "/ping"
     invocation_path: str = "/invocations"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Variant(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ import structlog
 
 from gnomon.model import metric
 from gnomon.model.clock import Clock
+from gnomon.model.request_head import header_lines
 from gnomon.router.call import Call, UpstreamAnswer
 from gnomon.router.counters import Cell
 from gnomon.router.decide import Failure, counts_as_time_limit, is_ejectable
@@ -79,8 +80,11 @@ class _Ping(Call):
 
     def __init__(self, ejections: Ejections, instance: LiveInstance, submitted_s: float) -> None:
         spec = instance.spec
-        head = f"GET {spec.ping_path} HTTP/1.1\r\nHost: {spec.host}:{spec.port}\r\n\r\n"
-        super().__init__(head.encode(), b"", submitted_s)
+        head = b"GET %b HTTP/1.1\r\n%b\r\n" % (
+            spec.ping_path.encode(),
+            header_lines(spec.host, spec.port, spec.headers),
+        )
+        super().__init__(head, b"", submitted_s)
         self._ejections = ejections
         self._instance = instance
 

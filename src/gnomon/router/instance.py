@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gnomon.model.request_head import header_lines
 from gnomon.model.snapshot import Instance
 from gnomon.router.pool import Pool
 
@@ -19,13 +20,14 @@ class LiveInstance:
     """
 
     __slots__ = (
+        "_own_headers",
+        "_request_line",
         "id",
         "id_bytes",
         "is_ejected",
         "is_gone",
         "outstanding",
         "pool",
-        "request_line",
         "shadow_pool",
         "spec",
         "time_limits_in_a_row",
@@ -43,9 +45,20 @@ class LiveInstance:
         self.time_limits_in_a_row = 0
         self.is_ejected = False
         self.is_gone = False
-        self.request_line = (
-            f"POST {spec.invocation_path} HTTP/1.1\r\nHost: {spec.host}:{spec.port}\r\n".encode()
+        self._request_line = b"POST %b HTTP/1.1\r\n%b" % (
+            spec.invocation_path.encode(),
+            header_lines(spec.host, spec.port, spec.headers),
         )
+        self._own_headers = frozenset(name.lower().encode() for name, _ in spec.headers)
+
+    def head(self, model_head: bytes) -> bytes:
+        """A request's head up to its last header line; `model_head` are the client's lines."""
+        if self._own_headers:
+            lines = model_head.split(b"\r\n")
+            model_head = b"\r\n".join(
+                line for line in lines if line.partition(b":")[0].lower() not in self._own_headers
+            )
+        return self._request_line + model_head
 
     def leave(self) -> None:
         """It is in the snapshot no more."""

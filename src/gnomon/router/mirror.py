@@ -180,9 +180,8 @@ class _Copy(Call):
         cell: Cell,
         submitted_s: float,
     ) -> None:
-        head = b"%b%bX-Gnomon-Shadow: %b\r\n\r\n" % (
-            instance.request_line,
-            exchange.model_head,
+        head = b"%bX-Gnomon-Shadow: %b\r\n\r\n" % (
+            instance.head(exchange.model_head),
             variant.name_bytes,
         )
         super().__init__(head, exchange.request.body, submitted_s)

@@ -293,7 +293,7 @@ class _Production(Call):
         submitted_s: float,
         is_retry: bool,
     ) -> None:
-        head = b"%b%b\r\n" % (instance.request_line, exchange.model_head)
+        head = instance.head(exchange.model_head) + b"\r\n"
         super().__init__(head, exchange.request.body, submitted_s)
         self._plane = plane
         self._answer_bytes = 0
