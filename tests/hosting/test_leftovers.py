@@ -58,9 +58,16 @@ async def test_what_its_leader_started_ends_with_it(start, data_dir):
     assert not session.session_lives(leader)
 
 
-async def test_what_its_leader_left_behind_ends_though_the_leader_is_gone(start, data_dir):
-    await start("a", "sleep 1000 & touch ready", data_dir)
-    leader = InstanceFiles(data_dir, "a").read_leader()
+async def test_what_its_leader_left_behind_ends_though_the_leader_is_gone(
+    start, data_dir, eventually
+):
+    # The leader goes only when its host is gone, which would otherwise see to the rest itself.
+    script = "sleep 1000 & touch ready; while [ ! -e go ]; do sleep 0.01; done"
+    await start("a", script, data_dir)
+    files = InstanceFiles(data_dir, "a")
+    leader = files.read_leader()
+    (files.work / "go").touch()
+    await eventually(lambda: not session.is_alive(leader))
     assert leftovers.living(data_dir) == ["a"]
     await asyncio.to_thread(leftovers.end, data_dir, 30.0)
     assert not session.session_lives(leader)

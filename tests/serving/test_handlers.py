@@ -364,3 +364,16 @@ def test_before_the_model_is_loaded(tmp_path, method, path):
     application = Application(Environment({"SM_MODEL_DIR": str(tmp_path)}))
 
     assert application.answer(Request(method, path, {}, b"", True)).status == 503
+
+
+def test_a_good_ping_is_answered_only_after_what_comes_before_it(tmp_path):
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "inference.py").write_text("def model_fn(model_dir):\n    return 1\n")
+    application = Application(Environment({"SM_MODEL_DIR": str(tmp_path)}))
+    ping = Request("GET", "/ping", {}, b"", keep_alive=True)
+    seen = []
+
+    application.load(lambda: seen.append(application.answer(ping).status))
+
+    assert [*seen, application.answer(ping).status] == [503, 200]

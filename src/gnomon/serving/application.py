@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from . import codecs
 from .context import Context
@@ -41,10 +41,14 @@ class Application:
         self._model: Any = None
         self._handlers: Optional[Handlers] = None
 
-    def load(self) -> None:
-        """Import the user's code and load the model. Raises whatever they raise."""
+    def load(self, before_open: Callable[[], None] = lambda: None) -> None:
+        """Import the user's code and load the model. Raises whatever they raise.
+
+        `before_open` is called when the model is there and no ping has yet been answered well.
+        """
         handlers = Handlers(import_program(self._environment))
         self._model = handlers.load(self._environment.model_dir)
+        before_open()
         self._handlers = handlers
 
     def answer(self, request: Request) -> Response:

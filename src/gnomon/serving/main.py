@@ -31,15 +31,17 @@ def main() -> NoReturn:
     listener = _listener(environment)
     server = Server(listener, application.answer)
     server.start()
+    signals = _Signals()
     began_s = time.monotonic()
     try:
-        application.load()
+        # Whoever has seen a good ping may end this at once, and in order.
+        application.load(signals.hear)
     except BaseException:
         traceback.print_exc()
         say("the model did not load", instance=instance)
         _exit(1)
     say("the model was loaded in %.1f s" % (time.monotonic() - began_s), instance=instance)
-    say("received %s" % _wait_for_signal().name, instance=instance)
+    say("received %s" % signals.wait().name, instance=instance)
     server.drain()
     _exit(0)
 
@@ -52,19 +54,26 @@ def _listener(environment: Environment) -> socket.socket:
     return socket.create_server(("0.0.0.0", environment.port), backlog=_BACKLOG)
 
 
-def _wait_for_signal() -> signal.Signals:
-    """Wait for SIGTERM or SIGINT, which until here ended the process at once."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    # A pipe, since nothing that takes a lock may be called in a handler.
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    awaited = (signal.SIGTERM, signal.SIGINT)
-    for number in awaited:
-        signal.signal(number, lambda *_: None)
-    while True:
-        received = os.read(reading, 1)[0]
-        if received in awaited:
-            return signal.Signals(received)
+class _Signals:
+    """SIGTERM and SIGINT, which end the process at once until they are heard."""
+
+    _AWAITED = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+
+    def hear(self) -> None:
+        # A pipe, since nothing that takes a lock may be called in a handler.
+        signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        for number in self._AWAITED:
+            signal.signal(number, lambda *_: None)
+
+    def wait(self) -> signal.Signals:
+        while True:
+            received = os.read(self._reading, 1)[0]
+            if received in self._AWAITED:
+                return signal.Signals(received)
 
 
 def _exit(status: int) -> NoReturn:
