@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -113,11 +113,11 @@ async def main(settings: Settings, orders: Orders) -> None:
         async with telemetry.reading() as connection:
             return await queries.reached_barrier(connection, barrier_id)
 
-    async def finished(ids: list[str]) -> frozenset[str]:
+    async def finished(ids: Collection[str]) -> frozenset[str]:
         async with telemetry.reading() as connection:
             return await queries.finished(connection, ids)
 
-    routers = RouterRegister(transactions, reached, finished)  # type: ignore[arg-type]
+    routers = RouterRegister(transactions, reached, finished)
     loop_holder: list[ControlLoop] = []
 
     def wake(endpoint_id: str) -> None:

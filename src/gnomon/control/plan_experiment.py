@@ -163,7 +163,6 @@ def _retreat(ending: Ending, endpoint: EndpointView, now_s: float) -> Ending:
         ),
         barrier_id=ending.barrier_id,
         since_s=now_s,
-        retreat=True,
     )
 
 

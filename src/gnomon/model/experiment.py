@@ -28,14 +28,13 @@ class ModelVariant(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How the test ends. `retreat` is set when `target` could not be had: the shadow is dropped."""
+    """How the test ends, and the state that the endpoint is in afterwards."""
 
     outcome: Outcome
     reason: str
     target: EndpointSpec
     barrier_id: str
     since_s: float
-    retreat: bool = False
 
 
 class ExperimentPlan(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 import msgspec
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gnomon.model.records import (
@@ -64,8 +64,10 @@ class Resource(Generic[Record]):
     async def remove(self, connection: AsyncConnection, id_: str) -> None:
         await connection.execute(delete(self.table).where(self.table.c.id == id_))
 
-    async def _one(self, connection: AsyncConnection, condition: object) -> Record | None:
-        rows = await connection.execute(select(self.table).where(condition))  # type: ignore[arg-type]
+    async def _one(
+        self, connection: AsyncConnection, condition: ColumnElement[bool]
+    ) -> Record | None:
+        rows = await connection.execute(select(self.table).where(condition))
         row = rows.mappings().first()
         return from_row(self.type_, row) if row is not None else None
 
