@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # Up to this many bytes, copying a body behind its head costs less than a second buffer to write.
 _JOINED_BYTES = 16 * 1024
-# A connection that was idle for less (s) had its end-of-file, if any, in the loop's last round.
-_UNPROBED_IDLE_S = 0.005
 _BODILESS = frozenset({204, 304})
 
 
@@ -84,13 +82,16 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.writelines((call.head, body))
 
     def may_be_reused(self, now_s: float, max_idle_s: float) -> bool:
-        """Whether a request may be sent on it: it is young, and the server has not closed it."""
-        if self._transport.is_closing():
-            return False
-        idle_s = now_s - self.idle_since_s
-        if idle_s < _UNPROBED_IDLE_S:
-            return True
-        return idle_s < max_idle_s and not self._has_input()
+        """Whether a request may be sent on it: it is young, and the server has not closed it.
+
+        The kernel is asked each time. What the loop knows is as old as its last round, and a server
+        that died since would take a request with it that came after its death.
+        """
+        return (
+            not self._transport.is_closing()
+            and now_s - self.idle_since_s < max_idle_s
+            and not self._has_input()
+        )
 
     def abort(self) -> None:
         """End it at once; its call, if any, is not told."""

@@ -1,0 +1,62 @@
+import asyncio
+import socket
+
+from gnomon.app.machine import SystemClock
+from gnomon.router.call import Call
+from gnomon.router.pool import Pool, PoolLimits
+
+LIMITS = PoolLimits(
+    max_connections=4,
+    max_idle_s=60.0,
+    connect_time_limit_s=5.0,
+    time_limit_s=5.0,
+    max_head_bytes=65536,
+)
+REQUEST = b"POST /invocations HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+class Asked(Call):
+    def __init__(self, clock):
+        super().__init__(REQUEST, b"", clock.monotonic_s())
+        self.end = asyncio.get_running_loop().create_future()
+
+    def sent(self):
+        pass
+
+    def takes(self, body_bytes, /):
+        return True
+
+    def answered(self, answer, at_s, /):
+        self.end.set_result(answer.status)
+
+    def failed(self, failure, at_s, /):
+        self.end.set_result(failure)
+
+
+async def accept_and_answer(server):
+    loop = asyncio.get_running_loop()
+    connection, _ = await loop.sock_accept(server)
+    connection.setblocking(False)
+    await loop.sock_recv(connection, 65536)
+    await loop.sock_sendall(connection, ANSWER)
+    return connection
+
+
+async def test_a_server_that_dies_right_after_its_answer_gets_nothing_more():
+    clock = SystemClock()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        pool = Pool("127.0.0.1", server.getsockname()[1], 60.0, LIMITS, clock)
+        first = Asked(clock)
+        pool.submit(first)
+        connection = await accept_and_answer(server)
+        assert await first.end == 200
+        # Between these two the loop has no round in which it could hear of the end.
+        connection.close()
+        second = Asked(clock)
+        pool.submit(second)
+        connection = await accept_and_answer(server)
+        assert await second.end == 200
+        connection.close()
+        pool.abort()
