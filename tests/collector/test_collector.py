@@ -12,7 +12,7 @@ from gnomon.collector.loop import Collector
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.directory import DirectoryObjects
 from gnomon.settings import SpoolSettings
-from gnomon.spool.incarnation import segments
+from gnomon.spool.incarnation import END_NAME, segments
 from gnomon.spool.segment import FILE_HEAD
 from gnomon.spool.writer import SpoolWriter
 from gnomon.store.database import Database, sqlite_url
@@ -110,7 +110,7 @@ class World:
 
     async def finished(self):
         return [
-            incarnation_id for incarnation_id, _ in (await self.rows())["finished_incarnations"]
+            incarnation_id for incarnation_id, *_ in (await self.rows())["finished_incarnations"]
         ]
 
 
@@ -145,6 +145,17 @@ async def test_a_dead_incarnation_is_read_to_its_end_and_its_directory_goes(worl
     assert await world.finished() == ["i1"]
     assert (await world.rows())["spool_positions"] == []
     assert not directory.exists()
+
+
+async def test_a_writer_that_was_cut_off_leaves_a_gap_and_one_that_ended_in_order_none(world):
+    (world.write("i1", ALL_KINDS) / END_NAME).unlink()
+    world.write("i2", ALL_KINDS)
+    written_s = max(segment.path.stat().st_mtime for segment in segments(world.root / "i1"))
+    await world.collector().drain()
+    async with world.database.reading() as connection:
+        found = await queries.cut_off(connection, written_s - 1, written_s + 1)
+        assert found == [queries.CutOff("i1", pytest.approx(written_s, abs=1e-3))]
+        assert await queries.cut_off(connection, written_s + 1, written_s + 2) == []
 
 
 async def test_an_empty_spool_is_nothing_to_do(world):

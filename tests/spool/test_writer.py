@@ -9,7 +9,7 @@ from gnomon.settings import SpoolSettings
 from gnomon.spool import segment
 from gnomon.spool import writer as writer_module
 from gnomon.spool.frames import Metrics
-from gnomon.spool.incarnation import incarnations, is_alive, segments, size_bytes
+from gnomon.spool.incarnation import END_NAME, incarnations, is_alive, segments, size_bytes
 from gnomon.spool.segment import SegmentReader
 from gnomon.spool.writer import SpoolWriter
 from gnomon.testing import frames as build
@@ -231,6 +231,7 @@ def test_a_disk_that_still_fails_at_close_does_not_stop_the_close(tmp_path):
     writer.directory.rename(tmp_path / "away")
     writer.close()
     assert writer.disk_errors > 0
+    assert not (tmp_path / "away" / END_NAME).exists()
 
 
 @pytest.mark.slow
@@ -263,8 +264,10 @@ def test_a_write_that_the_disk_takes_in_part_is_finished_later(tmp_path):
 def test_the_lock_tells_whether_the_writer_lives(tmp_path):
     writer = SpoolWriter(tmp_path, "i1", HELD)
     assert is_alive(writer.directory)
+    assert not (writer.directory / END_NAME).exists()
     writer.close()
     assert not is_alive(writer.directory)
+    assert (writer.directory / END_NAME).exists()
 
 
 def test_an_incarnation_never_writes_into_the_directory_of_another(tmp_path):

@@ -123,6 +123,11 @@ def print_report(report: dict[str, Any]) -> None:
     if lost:
         said = ", ".join(f"{count:,} {name}" for name, count in lost.items())
         console.print(f"records that the spool had no room for: {said}")
+    for gap in report["gaps"]:
+        console.print(
+            f"a router died at {_time(gap['at_s'])}: what it had open is missing, with what it "
+            "captured in the 0.2 s and counted in the 1.2 s before"
+        )
     if report["captures"]["destination"]:
         console.print(f"captured records: {report['captures']['destination']}")
 

@@ -22,6 +22,7 @@ from gnomon.collector.apply import apply_rows
 from gnomon.collector.capture import Captures
 from gnomon.collector.objects import write_objects
 from gnomon.objects.store import ObjectStore
+from gnomon.spool import incarnation
 from gnomon.spool.incarnation import SegmentFile, incarnations, is_alive, segments
 from gnomon.store.database import Database
 from gnomon.store.telemetry import ingest, queries
@@ -101,6 +102,7 @@ class Collector:
         # Asked before the listing: what a dead writer left cannot grow behind it.
         alive = is_alive(directory)
         found = segments(directory)
+        cut_off_at_s = None if alive else incarnation.cut_off_at_s(directory)
         async with self._database.reading() as connection:
             positions = await queries.positions(connection, directory.name)
         pending = []
@@ -115,7 +117,7 @@ class Collector:
             if segment.closed or not alive:
                 await self._close(directory.name, segment, first=found[0].number)
         if not alive:
-            await self._finish(directory)
+            await self._finish(directory, cut_off_at_s)
 
     async def _apply(self, incarnation_id: str, segment: SegmentFile, committed: int) -> None:
         key = (incarnation_id, segment.number)
@@ -148,7 +150,9 @@ class Collector:
         segment.path.unlink(missing_ok=True)
         self._read.pop((incarnation_id, segment.number), None)
 
-    async def _finish(self, directory: Path) -> None:
+    async def _finish(self, directory: Path, cut_off_at_s: float | None) -> None:
         async with self._database.writing() as connection:
-            await ingest.finish_incarnation(connection, directory.name, self._clock())
+            await ingest.finish_incarnation(
+                connection, directory.name, self._clock(), cut_off_at_s=cut_off_at_s
+            )
         await asyncio.to_thread(shutil.rmtree, directory)

@@ -34,12 +34,14 @@ class Reports:
             record = await find_experiment(call, name)
             description = await describe_inference_experiment(call, {"Name": name})
             events = await events_of(connection, record.id)
+        span = running_span(events, self._transactions.clock.now_s())
         async with self._telemetry.reading() as connection:
             found = await queries.metrics(connection, queries.Scope(experiment_id=record.id))
             pairs = await queries.pair_summary(connection, record.id)
+            gaps = await queries.cut_off(connection, *span) if span else []
         plan = record.plan
         production_id = plan.former.production[0].id if plan.former else ""
-        seconds = running_s(events, self._transactions.clock.now_s())
+        seconds = max(0.0, span[1] - span[0]) if span else 0.0
         known = pairs.same + pairs.different
         return {
             "experiment": {
@@ -78,6 +80,7 @@ class Reports:
                 "captures": round(total(found, metric.CAPTURES_LOST)),
                 "pairs": round(total(found, metric.PAIRS_LOST)),
             },
+            "gaps": [{"router": gap.incarnation_id, "at_s": gap.at_s} for gap in gaps],
         }
 
     async def endpoint(self, name: str) -> dict[str, Any]:
@@ -111,11 +114,11 @@ class Reports:
         )
 
 
-def running_s(events: list[EventRecord], now_s: float) -> float:
-    """Seconds from an experiment's first Running to its Stopping, or to now; 0 before. Pure."""
+def running_span(events: list[EventRecord], now_s: float) -> tuple[float, float] | None:
+    """From an experiment's first Running to its Stopping, or to now; None before. Pure."""
     began = [event.at_s for event in events if event.after == "Running"]
     ended = [event.at_s for event in events if event.after == "Stopping"]
-    return max(0.0, (max(ended) if ended else now_s) - min(began)) if began else 0.0
+    return (min(began), max(ended) if ended else now_s) if began else None
 
 
 def variant_figures(

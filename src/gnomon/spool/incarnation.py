@@ -15,6 +15,8 @@ from pathlib import Path
 from gnomon.spool.segment import CLOSED_SUFFIX, OPEN_SUFFIX
 
 LOCK_NAME = "lock"
+# The last thing that a writer leaves when it ended in order: nothing of it is missing.
+END_NAME = "ended"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,22 @@ def is_alive(directory: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+def mark_end(directory: Path) -> None:
+    """Say that the writer of `directory` wrote all that it had."""
+    (directory / END_NAME).touch(mode=0o600)
+
+
+def cut_off_at_s(directory: Path) -> float | None:
+    """When the dead writer of `directory` wrote last (epoch seconds); None if it ended in order.
+
+    Of one whose segments are all gone already, about when: the last of them went soon after.
+    """
+    if (directory / END_NAME).exists():
+        return None
+    written = [segment.path.stat().st_mtime for segment in segments(directory)]
+    return max(written, default=directory.stat().st_mtime)
 
 
 def size_bytes(directory: Path) -> int:

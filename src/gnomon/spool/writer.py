@@ -25,7 +25,7 @@ import msgspec
 from gnomon.settings import SpoolSettings
 from gnomon.spool import segment
 from gnomon.spool.frames import Frame, Metrics
-from gnomon.spool.incarnation import claim, size_bytes
+from gnomon.spool.incarnation import claim, mark_end, size_bytes
 from gnomon.spool.merge import merge_metrics
 
 # Exchanges may fill this share of the buffer and of the disk's bound; the rest is for what
@@ -155,9 +155,11 @@ class SpoolWriter:
                 self._merge_waiting_metrics()
                 self._closing.wait(_RETRY_S)
                 self._wake.set()
-        self._write_waiting()
+        is_whole = self._write_waiting()
         with contextlib.suppress(OSError):
             self._close_segment()
+            if is_whole:
+                mark_end(self.directory)
 
     def _left_s(self) -> float | None:
         """How long the open segment may stay open; None without one."""

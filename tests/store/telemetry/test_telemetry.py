@@ -174,7 +174,7 @@ async def test_finished_incarnations_are_told_and_keep_no_positions(database):
         await ingest.set_position(connection, "i1", 1, 50, objects_done=True)
         await ingest.set_position(connection, "i2", 1, 60, objects_done=False)
         for _ in range(2):
-            await ingest.finish_incarnation(connection, "i1", 1.0)
+            await ingest.finish_incarnation(connection, "i1", 1.0, cut_off_at_s=None)
     async with database.reading() as connection:
         assert await queries.finished(connection, ["i1", "i2", "i3"]) == {"i1"}
         assert await queries.positions(connection, "i1") == {}

@@ -110,11 +110,16 @@ async def forget_positions_before(
     )
 
 
-async def finish_incarnation(connection: AsyncConnection, incarnation_id: str, at_s: float) -> None:
-    """Note that a dead incarnation is read to its end. May be repeated."""
+async def finish_incarnation(
+    connection: AsyncConnection, incarnation_id: str, at_s: float, *, cut_off_at_s: float | None
+) -> None:
+    """Note that a dead incarnation is read to its end, and when it was cut off, if it was.
+
+    May be repeated.
+    """
     await connection.execute(
         sqlite.insert(finished_incarnations).on_conflict_do_nothing(),
-        {"incarnation_id": incarnation_id, "at_s": at_s},
+        {"incarnation_id": incarnation_id, "at_s": at_s, "cut_off_at_s": cut_off_at_s},
     )
     await connection.execute(
         delete(spool_positions).where(spool_positions.c.incarnation_id == incarnation_id)

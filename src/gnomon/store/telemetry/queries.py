@@ -127,6 +127,25 @@ async def finished(connection: AsyncConnection, incarnation_ids: Collection[str]
 
 
 @dataclass(frozen=True)
+class CutOff:
+    """A router that died with something unwritten: when it wrote last, in epoch seconds."""
+
+    incarnation_id: str
+    at_s: float
+
+
+async def cut_off(connection: AsyncConnection, from_s: float, to_s: float) -> list[CutOff]:
+    """The incarnations that were cut off within this time, oldest first."""
+    table = finished_incarnations.c
+    rows = await connection.execute(
+        select(table.incarnation_id, table.cut_off_at_s)
+        .where(table.cut_off_at_s >= from_s, table.cut_off_at_s <= to_s)
+        .order_by(table.cut_off_at_s)
+    )
+    return [CutOff(incarnation_id, at_s) for incarnation_id, at_s in rows]
+
+
+@dataclass(frozen=True)
 class Position:
     """How far a segment of the spool has been read."""
 

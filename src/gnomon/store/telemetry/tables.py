@@ -104,10 +104,12 @@ spool_positions = Table(
     PrimaryKeyConstraint("incarnation_id", "segment"),
 )
 
-# Dead incarnations that are read to their end: each has reached every barrier.
+# Dead incarnations that are read to their end: each has reached every barrier. One that did not
+# end in order was cut off, and what it had not written is missing.
 finished_incarnations = Table(
     "finished_incarnations",
     metadata,
     Column("incarnation_id", String, primary_key=True),
     Column("at_s", Float, nullable=False),
+    Column("cut_off_at_s", Float, nullable=True),
 )
