@@ -31,7 +31,8 @@ ROLE = "arn:aws:iam::000000000000:role/gnomon"
 _PATIENCE_S = 60.0
 _LOOK_S = 0.05
 
-# Answers "<input>", or "<MODEL_SAYS>" where that is set. A request "sleep N" takes N seconds.
+# Answers "<input>", or "<MODEL_SAYS>" where that is set. A request "sleep N" takes N seconds. Where
+# SEEN is set, every input that is answered is appended to that file.
 ECHO_HANDLER = """
 import os, threading, time
 
@@ -39,6 +40,9 @@ _lock = threading.Lock()
 _count = 0
 _path = os.path.join(os.environ["COUNT_DIR"], os.environ["GNOMON_INSTANCE_ID"])
 _file = os.open(_path, os.O_RDWR | os.O_CREAT, 0o600)
+_seen = os.environ.get("SEEN") and os.open(
+    os.environ["SEEN"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+)
 
 
 def model_fn(model_dir):
@@ -59,6 +63,8 @@ def predict_fn(body, model):
     with _lock:
         _count += 1
         os.pwrite(_file, _count.to_bytes(8, "little"), 0)
+        if _seen:
+            os.write(_seen, text.encode())
     return model or text
 
 
@@ -217,7 +223,7 @@ class EchoModels:
             "EndpointName": self.name,
             "ModelVariants": [
                 self._variant(f"{self.name}-prod", "AllTraffic", members.pop("count", 1)),
-                self._variant(f"{self.name}-shad", "Shadow-01", 1),
+                self._variant(f"{self.name}-shad", "Shadow-01", members.pop("shadow_count", 1)),
             ],
             "ShadowModeConfig": {
                 "SourceModelVariantName": "AllTraffic",
