@@ -17,14 +17,16 @@ from pathlib import Path
 
 from bench.kit.process import cpu_s, running, wait_until
 from gnomon import settings as settings_module
-from gnomon.app.child import VARIABLE, Hand
+from gnomon.app.child import KEY_BYTES, VARIABLE, Hand
 from gnomon.model.layout import Layout
 from gnomon.model.snapshot import Endpoint, Update
 from gnomon.router import snapshot_file
+from gnomon.router.seal import Seal
 from gnomon.settings import Settings
 from gnomon.spool import segment
 
 _HOST = "127.0.0.1"
+_KEY = bytes(KEY_BYTES)
 _ANSWER_TIME_LIMIT_S = 5.0
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -58,7 +60,7 @@ def running_router(
     layout = Layout(directory)
     for path in (layout.spool, layout.snapshot(0).parent):
         path.mkdir(parents=True)
-    snapshot_file.save(layout.snapshot(0), Update(1, tuple(endpoints)))
+    snapshot_file.save(layout.snapshot(0), Update(1, tuple(endpoints)), Seal(_KEY))
     log = directory / "router.log"
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server((_HOST, 0), backlog=1024))
@@ -66,10 +68,15 @@ def running_router(
         reading, writing = os.pipe()
         stack.callback(os.close, writing)
         stack.callback(os.close, reading)
+        os.write(writing, _KEY)
+        heard, beats = os.pipe()
+        stack.callback(os.close, heard)
+        stack.callback(os.close, beats)
         hand = Hand(
             settings=settings_module.encode(Settings(data_dir=directory)),
             lifetime=reading,
             listener=listener.fileno(),
+            heartbeat=beats,
         )
         process = stack.enter_context(
             running(
@@ -77,7 +84,7 @@ def running_router(
                 cores,
                 log,
                 environ={VARIABLE: hand.encode()},
-                pass_fds=(reading, listener.fileno()),
+                pass_fds=(reading, listener.fileno(), beats),
             )
         )
         router = BenchedRouter(process.pid, listener.getsockname()[1], layout)

@@ -4,7 +4,7 @@ from gnomon.app.child import Orders, alone
 
 
 async def test_the_next_one_waits_until_the_one_before_is_gone(tmp_path):
-    orders = Orders(asyncio.Event(), asyncio.Event())
+    orders = Orders(asyncio.Event(), asyncio.Event(), bytes(32))
     order = []
 
     async def next_one():
@@ -23,7 +23,7 @@ async def test_the_next_one_waits_until_the_one_before_is_gone(tmp_path):
 
 
 async def test_one_that_is_told_to_end_while_it_waits_does_not_begin(tmp_path):
-    orders = Orders(asyncio.Event(), asyncio.Event())
+    orders = Orders(asyncio.Event(), asyncio.Event(), bytes(32))
     orders.orphaned.set()
     async with alone(tmp_path / "lock", orders) as first:
         assert first

@@ -37,7 +37,7 @@ def end(program):
 def test_a_router_is_asked_to_end(start, tmp_path):
     program, router = start("router 0", "sleep", "1000")
     former.record(tmp_path, [router])
-    former.end(tmp_path, 60.0)
+    former.end(former.left(tmp_path), 60.0)
     assert program.poll() == -signal.SIGTERM
     assert former.left(tmp_path) == []
 
@@ -46,7 +46,7 @@ def test_a_router_that_does_not_end_in_time_is_killed(start, tmp_path):
     program, router = start("router 0", sys.executable, "-c", IGNORING)
     program.stdout.readline()
     former.record(tmp_path, [router])
-    former.end(tmp_path, 0.0)
+    former.end(former.left(tmp_path), 0.0)
     assert program.poll() == -signal.SIGKILL
 
 
@@ -54,7 +54,7 @@ def test_control_ends_by_itself_and_is_not_asked(start, tmp_path):
     # At a SIGTERM it would stop the instances, which the next control adopts.
     program, control = start("control", "sleep", "0.2")
     former.record(tmp_path, [control])
-    former.end(tmp_path, 60.0)
+    former.end(former.left(tmp_path), 60.0)
     assert program.poll() == 0
 
 
@@ -63,7 +63,7 @@ def test_a_stranger_with_a_recorded_pid_is_let_live(start, tmp_path, difference)
     program, process = start("router 0", "sleep", "1000")
     former.record(tmp_path, [msgspec.structs.replace(process, **difference)])
     assert former.left(tmp_path) == []
-    former.end(tmp_path, 0.0)
+    former.end(former.left(tmp_path), 0.0)
     assert program.poll() is None
 
 

@@ -16,7 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from gnomon.testing.chaos import stopped
 from gnomon.testing.processes import EchoModels, Traffic, running_gnomon
+from gnomon.testing.raw_traffic import RawTraffic
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -200,10 +202,100 @@ def test_after_a_killed_supervisor_it_comes_up_on_the_same_port_with_the_same_in
     with running_gnomon(tmp_path / "g", port, **settings) as gnomon:
         echo.gnomon = gnomon
         assert echo.invoke("2\n")["Body"].read() == b"2\n"
-        assert [process for process in before if process.is_running()] == []
+        # The former router ends when the new one answers.
+        gnomon.wait(lambda: not any(process.is_running() for process in before), "their end")
         assert [i["id"] for i in gnomon.get("/status")["instances"]] == instances
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
+
+
+def test_up_after_a_killed_supervisor_refuses_nobody(tmp_path, killed):
+    settings = {"GNOMON_ROUTER_DRAIN_IDLE_S": "0.2", "GNOMON_SERVER_ROUTERS": "2"}
+    with running_gnomon(tmp_path / "g", **settings) as gnomon:
+        echo = EchoModels(gnomon, tmp_path, "left")
+        echo.endpoint()
+        port = int(gnomon.url.rpartition(":")[2])
+        with RawTraffic(port, "left", rate=100.0) as traffic:
+            instances = [i["id"] for i in gnomon.get("/status")["instances"]]
+            gnomon.wait(lambda: len(traffic.answered) > 50, "traffic before")
+            for _ in range(2):
+                before = pids(gnomon)
+                killed(gnomon)
+                follow(gnomon, tmp_path / "g", port, settings)
+                gone = [psutil.Process(pid) for pid in before.values() if psutil.pid_exists(pid)]
+                _, alive = psutil.wait_procs(gone, timeout=30)
+                assert [process for process in alive if process.status() != "zombie"] == []
+                answered = len(traffic.answered)
+                gnomon.wait(lambda n=answered: len(traffic.answered) > n + 50, "traffic after")
+        assert traffic.failures == []
+        assert [i["id"] for i in gnomon.get("/status")["instances"]] == instances
+
+
+def follow(gnomon, data_dir, port, settings):
+    """Another supervisor where one was killed; `gnomon` is its from now on."""
+    (data_dir / "gnomon.json").unlink()
+    with gnomon.log.open("ab") as output:
+        gnomon.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "gnomon.app.main", "up", "--data-dir", str(data_dir)),
+                *("--port", str(port), "--control-port", "0"),
+            ],
+            env={**os.environ, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    gnomon.wait((data_dir / "gnomon.json").exists, "gnomon.json")
+
+
+def test_restart_refuses_nobody_takes_new_settings_and_keeps_the_instances(tmp_path):
+    with running_gnomon(tmp_path / "g", GNOMON_ROUTER_DRAIN_IDLE_S="0.2") as gnomon:
+        echo = EchoModels(gnomon, tmp_path, "anew")
+        echo.endpoint()
+        data_dir = ("--data-dir", str(tmp_path / "g"))
+        port = int(gnomon.url.rpartition(":")[2])
+        with RawTraffic(port, "anew", rate=100.0) as traffic:
+            instances = [i["id"] for i in gnomon.get("/status")["instances"]]
+            before = pids(gnomon)
+            (tmp_path / "g" / "gnomon.toml").write_text("[server]\nrouters = 2\n")
+            done = command("restart", *data_dir)
+            assert done.returncode == 0, done.stderr
+            after = pids(gnomon)
+            assert set(before.values()).isdisjoint(after.values())
+            assert "router 1" in after
+            assert str(gnomon.process.pid) in done.stdout
+            (tmp_path / "g" / "gnomon.toml").write_text("[server]\nrouters = many\n")
+            refused = command("restart", *data_dir)
+            assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+            assert pids(gnomon) == after
+            answered = len(traffic.answered)
+            gnomon.wait(lambda: len(traffic.answered) > answered + 50, "traffic after")
+        assert traffic.failures == []
+        assert [i["id"] for i in gnomon.get("/status")["instances"]] == instances
+
+
+def test_a_router_that_hangs_is_killed_and_its_successor_serves_what_waits(tmp_path):
+    with running_gnomon(tmp_path / "g", GNOMON_ROUTER_DRAIN_IDLE_S="0.2") as gnomon:
+        echo = EchoModels(gnomon, tmp_path, "hangs")
+        echo.endpoint()
+        router = pids(gnomon)["router 0"]
+        with stopped(router), ThreadPoolExecutor(1) as waiter:
+            # A new connection: it waits on the socket, whose owner the supervisor is.
+            waits = waiter.submit(one_request, gnomon, "hangs")
+            gnomon.wait(lambda: pids(gnomon)["router 0"] != router, "another router")
+            assert waits.result(60) == b"1\n"
+        assert "a router hangs and is killed" in gnomon.log.read_text()
+
+
+def one_request(gnomon, name):
+    request = urllib.request.Request(
+        f"{gnomon.url}/endpoints/{name}/invocations",
+        data=b"1\n",
+        headers={"Content-Type": "text/csv"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.read()
 
 
 def test_down_after_a_killed_supervisor_ends_all_of_it(tmp_path, killed):

@@ -9,6 +9,7 @@ import pytest
 
 from gnomon.model.snapshot import Incarnation, Update
 from gnomon.router.router import Router
+from gnomon.router.seal import Seal
 from gnomon.settings import RouterSettings
 from gnomon.spool.frames import Metrics, Pair
 from gnomon.testing.fake_spool import FakeSpool
@@ -30,6 +31,7 @@ class Served:
             control_address=("127.0.0.1", NOBODY),
             feed_path=directory / "feed.sock",
             snapshot_path=directory / "snapshot",
+            seal=Seal(bytes(32)),
             account_id="123456789012",
             region="eu-central-1",
             random=Random(0),

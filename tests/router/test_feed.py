@@ -8,6 +8,7 @@ import pytest
 
 from gnomon.model.snapshot import Incarnation, Report, Update
 from gnomon.router.router import Router
+from gnomon.router.seal import Seal
 from gnomon.router.snapshot_file import save
 from gnomon.settings import RouterSettings
 from gnomon.testing.fake_control_feed import FakeControlFeed
@@ -92,7 +93,11 @@ async def test_nonsense_from_control_ends_the_conversation_only(tmp_path, contro
 
 async def test_a_router_asks_control_before_it_serves(tmp_path, control):
     async with FakeUpstream() as stopped, FakeUpstream() as model:
-        save(tmp_path / "snapshot", Update(1, (endpoint("demo", variant("v", stopped.port)),)))
+        save(
+            tmp_path / "snapshot",
+            Update(1, (endpoint("demo", variant("v", stopped.port)),)),
+            Seal(bytes(32)),
+        )
         with socket.create_server(("127.0.0.1", 0)) as listener:
             router = Router(
                 RouterSettings(drain_idle_s=0.0),
@@ -101,6 +106,7 @@ async def test_a_router_asks_control_before_it_serves(tmp_path, control):
                 control_address=("127.0.0.1", NOBODY),
                 feed_path=tmp_path / "feed.sock",
                 snapshot_path=tmp_path / "snapshot",
+                seal=Seal(bytes(32)),
                 account_id="123456789012",
                 region="eu-central-1",
             )

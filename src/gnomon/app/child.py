@@ -1,8 +1,9 @@
 """What the supervisor hands to a process that it starts, and how the process takes it.
 
 It goes through one environment variable: settings, the inherited descriptors, and the slot of a
-router. The lifetime pipe's write end is the supervisor's: its end-of-file means that the
-supervisor is gone.
+router. The lifetime pipe's write end is the supervisor's. The first that comes through it is the
+sealing key, once the supervisor has noted the process: one that was never noted never begins. Its
+end-of-file means that the supervisor is gone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from gnomon.app.machine import UMASK, set_up_logging
 from gnomon.settings import Settings
 
 VARIABLE = "GNOMON_CHILD"
+# AES-256.
+KEY_BYTES = 32
 # How often a lock that another life still holds is tried, in seconds.
 _LOOK_S = 0.05
 
@@ -34,12 +37,17 @@ _LOG = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Hand:
-    """`listener` is a listening socket's descriptor (-1: none), `lifetime` the pipe's read end."""
+    """`listener` is a listening socket's descriptor (-1: none), `lifetime` the pipe's read end,
+    `heartbeat` the write end of a router's own pipe; `relieves`: routers of a former life serve on
+    the listener until this one does.
+    """
 
     settings: str
     lifetime: int
     listener: int = -1
+    heartbeat: int = -1
     slot: int = 0
+    relieves: bool = False
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -47,10 +55,14 @@ class Hand:
 
 @dataclass(frozen=True)
 class Orders:
-    """How a process is told to end: `drain` by SIGTERM, `orphaned` by the supervisor's absence."""
+    """How a process is told to end: `drain` by SIGTERM, `orphaned` by the supervisor's absence.
+
+    `key` seals what routers keep on disk and nobody else is to read.
+    """
 
     drain: asyncio.Event
     orphaned: asyncio.Event
+    key: bytes
 
     @property
     def are_given(self) -> bool:
@@ -99,13 +111,14 @@ def run_child(
         hand = Hand(**json.loads(os.environ.pop(VARIABLE)))
     except (KeyError, ValueError, TypeError):
         sys.exit(f"gnomon {name} is started by `gnomon up`, not by hand.")
+    key = _read_key(hand.lifetime)
     settings = settings_module.decode(hand.settings)
     os.umask(UMASK)
     set_up_logging(name, settings.server.log_level)
 
     async def with_orders() -> None:
         loop = asyncio.get_running_loop()
-        orders = Orders(asyncio.Event(), asyncio.Event())
+        orders = Orders(asyncio.Event(), asyncio.Event(), key)
         # A terminal's Ctrl-C is the supervisor's to hear; it ends its processes in order.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         loop.add_signal_handler(signal.SIGTERM, orders.drain.set)
@@ -114,6 +127,14 @@ def run_child(
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(with_orders())
+
+
+def _read_key(lifetime: int) -> bytes:
+    """Waits until the supervisor has noted this process; without one, nothing begins."""
+    key = os.read(lifetime, KEY_BYTES)
+    if len(key) < KEY_BYTES:
+        sys.exit(0)
+    return key
 
 
 def _read_lifetime(

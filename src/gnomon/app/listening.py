@@ -29,14 +29,17 @@ def refuse_beyond_loopback(host: str) -> None:
         )
 
 
-def open_sockets(server: ServerSettings) -> tuple[socket.socket, socket.socket]:
+def open_sockets(
+    server: ServerSettings, taken: socket.socket | None = None
+) -> tuple[socket.socket, socket.socket]:
     """The routers' socket, which listens, and one that reserves control's port.
 
-    SettingsError if a port cannot be had.
+    `taken` is the routers' socket of a former life. SettingsError if a port cannot be had.
     """
-    routers = _bind(server.host, server.port, "port")
+    routers = taken or _bind(server.host, server.port, "port")
     try:
-        _listen(routers, "port")
+        if taken is None:
+            _listen(routers, "port")
         return routers, _bind(server.host, server.control_port, "control-port")
     except SettingsError:
         routers.close()

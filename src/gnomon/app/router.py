@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import os
 import socket
@@ -9,11 +11,14 @@ import socket
 import uvloop
 
 from gnomon.app.child import Hand, Orders, run_child
+from gnomon.app.handover import Offer
+from gnomon.app.heartbeat import BEAT_INTERVAL_S
 from gnomon.app.machine import new_id
 from gnomon.model.layout import Layout
 from gnomon.model.snapshot import Incarnation
 from gnomon.router import descriptors
 from gnomon.router.router import Router
+from gnomon.router.seal import Seal
 from gnomon.settings import Settings
 from gnomon.spool.writer import SpoolWriter
 
@@ -36,10 +41,16 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
         control_address=(settings.server.host, settings.server.control_port),
         feed_path=layout.feed_socket,
         snapshot_path=layout.snapshot(hand.slot),
+        seal=Seal(orders.key),
         account_id=settings.aws.account_id,
         region=settings.aws.region,
     )
-    await router.start(socket.socket(fileno=hand.listener))
+    loop = asyncio.get_running_loop()
+    beating = loop.create_task(_beat(hand.heartbeat))
+    listener = socket.socket(fileno=hand.listener)
+    await router.start(listener, relieves=hand.relieves)
+    offer = Offer(layout.handover_socket(hand.slot), listener)
+    loop.add_reader(offer.fileno(), offer.serve)
     # What is alive now lives as long as the process: collections need not look at it again, and
     # a higher threshold keeps them off the request path (the bench `router` shows it).
     gc.collect()
@@ -47,9 +58,22 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
     gc.set_threshold(50_000, 20, 20)
     # A router serves on without a supervisor.
     await orders.drain.wait()
-    # Every router ends now: what waits on the socket is nobody else's to accept.
+    loop.remove_reader(offer.fileno())
+    offer.close()
+    # Perhaps every router ends now, and what waits on the socket is nobody else's to accept.
     await router.drain(last=True)
     spool.close()
+    beating.cancel()
+
+
+async def _beat(heartbeat: int) -> None:
+    """Tells the supervisor, if there still is one, that the loop goes round."""
+    os.set_blocking(heartbeat, False)
+    while True:
+        # Full: the supervisor does not look. Broken: it is gone.
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(heartbeat, b".")
+        await asyncio.sleep(BEAT_INTERVAL_S)
 
 
 def _start_ticks() -> int:

@@ -1,8 +1,12 @@
-"""`gnomon up`: owns the routers' socket, starts the processes, restarts whichever dies.
+"""`gnomon up`: owns the routers' socket, starts the processes, restarts whichever dies or hangs.
 
 A router's death resets no waiting connection, since the socket is here. On SIGTERM, SIGINT or
 `gnomon down` everything ends in order: routers answer what they have, the collector empties the
 spool, control stops the instances. What control could not stop is stopped here.
+
+Where a supervisor was killed, its routers serve on. The next one takes their socket, starts routers
+of its own on it, and ends the former ones when these answer. `gnomon restart` is the same, on
+purpose: the process becomes a new supervisor by exec.
 """
 
 from __future__ import annotations
@@ -23,11 +27,13 @@ import psutil
 import structlog
 
 from gnomon import settings as settings_module
-from gnomon.app import directory, listening
-from gnomon.app.child import VARIABLE, Hand
+from gnomon.app import directory, handover, listening
+from gnomon.app.child import KEY_BYTES, VARIABLE, Hand
+from gnomon.app.heartbeat import BEAT_INTERVAL_S, Heartbeat
 from gnomon.app.restarts import restart_delay_s
 from gnomon.cli import former
 from gnomon.cli import running as running_file
+from gnomon.cli.ending import RESTART_SIGNAL
 from gnomon.cli.running import Process, Running
 from gnomon.cli.time_limits import time_limits
 from gnomon.errors import GnomonError
@@ -65,6 +71,7 @@ class Child:
     module: str
     slot: int = 0
     listener: int = -1
+    heartbeat: Heartbeat | None = None
     process: asyncio.subprocess.Process | None = None
     identity: Process | None = None
     lifetime: int = -1
@@ -85,6 +92,9 @@ class Supervisor:
         self._left: list[str] = []
         self._children: list[Child] = []
         self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._key = os.urandom(KEY_BYTES)
+        # Routers of a former life, until those of this one answer.
+        self._former: list[Process] = []
 
     async def run(self) -> None:
         """Until it is told to end.
@@ -97,8 +107,8 @@ class Supervisor:
         directory.refuse_long_path(self._layout)
         with running_file.hold(self._layout):
             running_file.remove(self._layout.root, os.environ)
-            await self._end_former_life()
-            sockets = listening.open_sockets(self._settings.server)
+            taken = await self._end_former_life()
+            sockets = listening.open_sockets(self._settings.server, taken)
             try:
                 await directory.prepare(self._layout)
                 await self._live(*sockets)
@@ -114,24 +124,42 @@ class Supervisor:
                 "it said is above."
             )
 
-    async def _end_former_life(self) -> None:
-        """What a supervisor that was killed has left, routers above all, makes room."""
+    async def _end_former_life(self) -> socket.socket | None:
+        """Ends what a former supervisor has left, but for routers that hand their socket over."""
         root = self._layout.root
         found = former.left(root)
-        if found:
-            names = [f"{process.name} {process.pid}" for process in found]
-            _LOG.warning("ending what a former life has left", processes=names)
-            await asyncio.to_thread(former.end, root, self._limits.router_s)
-        if left := former.left(root):
+        if not found:
+            return None
+        names = [f"{process.name} {process.pid}" for process in found]
+        _LOG.warning("following a former life", processes=names)
+        routers = [process for process in found if former.is_router(process)]
+        places = [self._layout.handover_socket(former.slot(router)) for router in routers]
+        server = self._settings.server
+        taken = await asyncio.to_thread(handover.take, places, server.host, server.port)
+        if taken is not None:
+            self._former = routers
+        ending = [process for process in found if process not in self._former]
+        left = await asyncio.to_thread(former.end, ending, self._limits.router_s)
+        if left:
             raise NotEnded(
                 f"A former life's {left[0].name} (process {left[0].pid}) cannot be ended."
             )
-        former.forget(root)
+        former.record(root, self._former)
+        return taken
+
+    async def _end_former_routers(self) -> None:
+        """Those of this life answer now: the former ones finish what they have."""
+        if self._former:
+            left = await asyncio.to_thread(former.end, self._former, self._limits.router_s)
+            self._left = [f"{process.name} (process {process.pid})" for process in left]
+            self._former = left
+            former.record(self._layout.root, self._processes())
 
     async def _live(self, routers: socket.socket, control: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.set)
+        loop.add_signal_handler(RESTART_SIGNAL, self._restart)
         _become_subreaper()
         server = replace(
             self._settings.server,
@@ -148,19 +176,36 @@ class Supervisor:
                 for slot in range(self._settings.server.routers or max(1, cores() // 4))
             ),
         ]
-        reaping = asyncio.create_task(self._reap())
+        watching = [asyncio.create_task(work()) for work in (self._reap, self._listen)]
         try:
             for child in self._children:
                 await self._spawn(child)
                 self._keepers[child.name] = asyncio.create_task(self._keep(child))
             await self._announce()
+            await self._end_former_routers()
             await self._ending.wait()
         finally:
             self._ending.set()
             # New connections are refused once the routers' own copies are closed, too.
             routers.close()
             await self._end()
-            reaping.cancel()
+            for task in watching:
+                task.cancel()
+
+    def _restart(self) -> None:
+        """Becomes a new supervisor: all that is open here closes, as if this one had been killed.
+
+        Nothing is unwound before, since what this one started is to go on.
+        """
+        if self._ending.is_set():
+            return
+        _LOG.info("beginning anew")
+        running_file.remove(self._layout.root, os.environ)
+        try:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+        except OSError as error:
+            _LOG.exception("could not begin anew", reason=error.strerror)
+            running_file.write(self._describe(), os.environ)
 
     async def _announce(self) -> None:
         """Says what runs as soon as the whole of it answers."""
@@ -191,7 +236,7 @@ class Supervisor:
             data_dir=str(self._settings.data_dir),
             version=version("gnomon"),
             end_time_limit_s=self._limits.all_s,
-            processes=self._processes(),
+            processes=tuple(child.identity for child in self._children if child.identity),
         )
 
     def _router_pids(self) -> set[int]:
@@ -200,17 +245,25 @@ class Supervisor:
         }
 
     def _processes(self) -> tuple[Process, ...]:
-        return tuple(child.identity for child in self._children if child.identity)
+        """All that was started and is not known to have ended, former routers too."""
+        return (*(child.identity for child in self._children if child.identity), *self._former)
 
     async def _spawn(self, child: Child) -> None:
         reading, writing = os.pipe()
+        descriptors = [reading]
+        beats = -1
+        if child.listener >= 0:
+            heard, beats = os.pipe()
+            child.heartbeat = Heartbeat(heard, asyncio.get_running_loop().time())
+            descriptors += [child.listener, beats]
         hand = Hand(
             settings=settings_module.encode(self._settings),
             lifetime=reading,
             listener=child.listener,
+            heartbeat=beats,
             slot=child.slot,
+            relieves=bool(self._former),
         )
-        descriptors = (reading,) if child.listener < 0 else (reading, child.listener)
         try:
             child.process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -223,12 +276,17 @@ class Supervisor:
             )
         finally:
             os.close(reading)
+            if beats >= 0:
+                os.close(beats)
         child.lifetime = writing
         seen = session.stat(child.process.pid)
         child.identity = (
             Process(child.name, seen.pid, seen.start_ticks, session.boot_id()) if seen else None
         )
         former.record(self._layout.root, self._processes())
+        # It is noted now, and may begin: nothing runs that the next life does not know.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(writing, self._key)
         if self._ending.is_set():
             # Whoever ends the processes may have looked before this one was there.
             child.process.terminate()
@@ -240,6 +298,9 @@ class Supervisor:
             assert child.process is not None, "a kept process has been started"
             status = await child.process.wait()
             os.close(child.lifetime)
+            if child.heartbeat is not None:
+                child.heartbeat.close()
+                child.heartbeat = None
             if self._ending.is_set():
                 return
             child.deaths = [*child.deaths, loop.time()][-10:]
@@ -257,6 +318,7 @@ class Supervisor:
                 running_file.write(self._describe(), os.environ)
 
     async def _end(self) -> None:
+        await self._end_former_routers()
         by_kind = {
             "router": self._limits.router_s,
             "collector": self._limits.collector_s,
@@ -274,7 +336,7 @@ class Supervisor:
         found = await asyncio.to_thread(leftovers.end, root, limit_s)
         if found:
             _LOG.warning("ended instances that control had left", instances=found)
-        self._left = leftovers.living(root)
+        self._left += leftovers.living(root)
         former.forget(root)
 
     async def _end_one(self, child: Child, limit_s: float) -> None:
@@ -289,6 +351,17 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 child.process.kill()
             await asyncio.wait([keeper])
+
+    async def _listen(self) -> None:
+        """Kills a router whose loop hangs; only this ever does."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(BEAT_INTERVAL_S)
+            for child in self._children:
+                if child.heartbeat and child.process and child.heartbeat.is_silent(loop.time()):
+                    _LOG.error("a router hangs and is killed", process=child.name)
+                    with contextlib.suppress(ProcessLookupError):
+                        child.process.kill()
 
     async def _reap(self) -> None:
         """Takes the exit of processes that were left to this one: instances outlive control."""

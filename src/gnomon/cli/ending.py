@@ -1,4 +1,6 @@
-"""`gnomon down`: asks the supervisor to end, waits until it has, and sees that nothing is left."""
+"""`gnomon down` and `gnomon restart`: ask the supervisor, wait until it has done so, and see that
+nothing is left of what was to end.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from pathlib import Path
 
 from gnomon import settings as settings_module
 from gnomon.cli import former
-from gnomon.cli.running import Running, hold, is_held
+from gnomon.cli.running import Running, hold, is_held, read
 from gnomon.cli.time_limits import time_limits
 from gnomon.errors import GnomonError
 from gnomon.hosting import leftovers
@@ -20,6 +22,8 @@ from gnomon.model.layout import Layout
 # What the supervisor itself needs beside its processes, in seconds.
 _SLACK_S = 10.0
 _LOOK_S = 0.05
+# What the supervisor takes for the order to begin anew.
+RESTART_SIGNAL = signal.SIGUSR2
 
 
 class StillRunning(GnomonError):
@@ -29,14 +33,7 @@ class StillRunning(GnomonError):
 def end(running: Running, environ: Mapping[str, str]) -> None:
     """Returns when nothing of that Gnomon runs. Raises StillRunning."""
     layout = Layout(Path(running.data_dir))
-    try:
-        os.kill(running.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
-    except PermissionError as error:
-        raise GnomonError(
-            f"The Gnomon on {running.data_dir} belongs to another user (process {running.pid})."
-        ) from error
+    _send(running, signal.SIGTERM)
     limit_s = running.end_time_limit_s + _SLACK_S
     deadline_s = time.monotonic() + limit_s
     while is_held(layout) or _runs(running.pid):
@@ -49,6 +46,42 @@ def end(running: Running, environ: Mapping[str, str]) -> None:
     end_what_is_left(layout.root, environ)
 
 
+def restart(running: Running, environ: Mapping[str, str]) -> Running:
+    """Has that Gnomon begin anew, with its settings and code as they are now; traffic goes on.
+
+    Returns when all of it answers. Raises SettingsError if the settings in its directory are not
+    sound, and then nothing was changed; StillRunning if it does not come up.
+    """
+    data_dir = Path(running.data_dir)
+    settings_module.load(data_dir, environ)
+    before = {process.pid for process in running.processes}
+    _send(running, RESTART_SIGNAL)
+    limit_s = running.end_time_limit_s + _SLACK_S
+    deadline_s = time.monotonic() + limit_s
+    while time.monotonic() < deadline_s:
+        found = read(data_dir)
+        if found is not None and before.isdisjoint(process.pid for process in found.processes):
+            return found
+        if not _runs(running.pid):
+            raise StillRunning(
+                f"The Gnomon on {data_dir} has not come up again; what it said tells why. Its "
+                "routers and instances serve on: start it with `gnomon up`."
+            )
+        time.sleep(_LOOK_S)
+    raise StillRunning(f"The Gnomon on {data_dir} has not come up within {limit_s:.0f} s.")
+
+
+def _send(running: Running, number: signal.Signals) -> None:
+    try:
+        os.kill(running.pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError as error:
+        raise GnomonError(
+            f"The Gnomon on {running.data_dir} belongs to another user (process {running.pid})."
+        ) from error
+
+
 def end_what_is_left(data_dir: Path, environ: Mapping[str, str]) -> bool:
     """Ends what a supervisor that was killed has left. False if there was nothing.
 
@@ -58,7 +91,7 @@ def end_what_is_left(data_dir: Path, environ: Mapping[str, str]) -> bool:
         return False
     settings = settings_module.load(data_dir, environ)
     with hold(Layout(data_dir)):
-        former.end(data_dir, time_limits(settings).router_s)
+        former.end(former.left(data_dir), time_limits(settings).router_s)
         leftovers.end(data_dir, settings.hosting.stop_time_limit_s)
         left = what_is_left(data_dir)
         if left:

@@ -2,8 +2,8 @@
 
 `processes.json` names every process that the supervisor has started, also before `gnomon.json`
 says that all is up, and stays if the supervisor is killed. Control and collector see that it is
-gone and end by themselves; routers serve on until the next `gnomon up`, or `gnomon down`, ends them
-here. Instances are left: control adopts them.
+gone and end by themselves; routers serve on until the next `gnomon up`, whose routers take their
+place, or `gnomon down` ends them. Instances are left: control adopts them.
 """
 
 from __future__ import annotations
@@ -47,29 +47,34 @@ def left(data_dir: Path) -> list[Process]:
     return [process for process in recorded if is_alive(process)]
 
 
-def end(data_dir: Path, router_limit_s: float) -> None:
-    """Ends what a former life left. The caller holds the data directory.
+def end(processes: Sequence[Process], router_limit_s: float) -> list[Process]:
+    """Ends these; gives those that could not be ended. The caller holds the data directory.
 
-    Routers answer what they have (`router_limit_s` at most) and go; whatever `left` says afterwards
-    could not be ended.
+    Routers answer what they have (`router_limit_s` at most) and go.
     """
     # Control would stop the instances at a SIGTERM; without a supervisor it leaves them.
-    for process in left(data_dir):
-        if _is_router(process):
+    for process in processes:
+        if is_router(process):
             send(process, signal.SIGTERM)
     began_s = time.monotonic()
-    while living := left(data_dir):
+    while living := [process for process in processes if is_alive(process)]:
         waited_s = time.monotonic() - began_s
-        late = [p for p in living if waited_s > (router_limit_s if _is_router(p) else _ORPHAN_S)]
+        late = [p for p in living if waited_s > (router_limit_s if is_router(p) else _ORPHAN_S)]
         for process in late:
             send(process, signal.SIGKILL)
         if waited_s > max(router_limit_s, _ORPHAN_S) + _KILL_PATIENCE_S:
             break
         time.sleep(_LOOK_S)
+    return living
 
 
-def _is_router(process: Process) -> bool:
+def is_router(process: Process) -> bool:
     return process.name.startswith("router")
+
+
+def slot(router: Process) -> int:
+    """Which of the routers it is."""
+    return int(router.name.split()[1])
 
 
 def _file(data_dir: Path) -> Path:

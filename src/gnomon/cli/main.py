@@ -88,6 +88,14 @@ def build(up: Up) -> typer.Typer:
             end(running, os.environ)
         typer.echo(f"Gnomon on {ended} has ended.")
 
+    @app.command("restart")
+    def command_restart(data_dir: DataDir = None) -> None:
+        """Begin anew with settings and code as they are now: traffic and instances go on."""
+        from gnomon.cli.ending import restart
+        from gnomon.cli.screens import print_processes
+
+        print_processes(restart(running_file.find(data_dir, os.environ), os.environ))
+
     @app.command("status")
     def command_status(
         format_: FormatOption = Format.TABLE,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Linux's bound on the path of a Unix socket, in bytes (unix(7)), without the closing zero.
 _MAX_SOCKET_PATH_BYTES = 107
+# For the longest path that can come to be.
+_MOST_ROUTERS = 999
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Layout:
     @property
     def excess_bytes(self) -> int:
         """By how much the root's path is too long for a socket in it; at most 0 is well."""
-        return len(os.fsencode(self.feed_socket)) - _MAX_SOCKET_PATH_BYTES
+        longest = self.handover_socket(_MOST_ROUTERS)
+        return len(os.fsencode(longest)) - _MAX_SOCKET_PATH_BYTES
 
     @property
     def spool(self) -> Path:
@@ -65,3 +68,7 @@ class Layout:
     def snapshot(self, slot: int) -> Path:
         """The last routing snapshot of the router in a slot."""
         return self.root / "routers" / f"{slot}.snapshot"
+
+    def handover_socket(self, slot: int) -> Path:
+        """Where the router in a slot hands its listening socket to a new supervisor."""
+        return self.root / "routers" / f"{slot}.sock"

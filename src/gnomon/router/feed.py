@@ -52,6 +52,7 @@ class Feed:
         # Reports that control has not answered.
         self._unanswered = 0
         self._has_asked = asyncio.Event()
+        self._has_heard = asyncio.Event()
 
     async def run(self) -> None:
         wait_s = _FIRST_WAIT_S
@@ -70,6 +71,10 @@ class Feed:
     async def asked(self) -> None:
         """Wait until control's first update is applied, or control turned out to be away."""
         await self._has_asked.wait()
+
+    async def heard(self) -> None:
+        """Wait until control's first update is applied."""
+        await self._has_heard.wait()
 
     def see_busy(self) -> None:
         """To be called often: report at once when the last instance that left is free."""
@@ -94,6 +99,7 @@ class Feed:
                 before = self._holder.version
                 await self._holder.apply(update)
                 self._has_asked.set()
+                self._has_heard.set()
                 if not self._unanswered or self._holder.version != before:
                     self._report(writer)
         finally:

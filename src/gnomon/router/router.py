@@ -7,7 +7,6 @@ other only what they are handed here; everything periodic is driven from here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 from email.utils import formatdate
@@ -33,6 +32,7 @@ from gnomon.router.pool import Pool, PoolLimits
 from gnomon.router.read_budget import ReadBudget
 from gnomon.router.records import Records
 from gnomon.router.routes import RoutingTable
+from gnomon.router.seal import Seal
 from gnomon.settings import AwsSettings, RouterSettings
 
 # Deadlines and idle connections are looked at this often (s): they are seconds long.
@@ -47,6 +47,8 @@ _SLICE = 20
 _SHADOWS_DESCRIPTORS = 0.25
 # Control has so long (s) to say what changed since the snapshot on disk; it takes milliseconds.
 _FIRST_UPDATE_LIMIT_S = 1.0
+# While others serve it may take its time to come up (s).
+_RELIEF_LIMIT_S = 10.0
 # The kernel's queue of connections that wait to be accepted.
 _BACKLOG = 4096
 
@@ -68,6 +70,7 @@ class Router:
         control_address: tuple[str, int],
         feed_path: Path,
         snapshot_path: Path,
+        seal: Seal,
         account_id: str,
         region: str,
         clock: Clock | None = None,
@@ -79,6 +82,7 @@ class Router:
         self._settings = settings
         self._clock = clock
         self._snapshot_path = snapshot_path
+        self._seal = seal
         self._snapshot_changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
@@ -130,9 +134,12 @@ class Router:
 
     # --- Life ---------------------------------------------------------------------------------
 
-    async def start(self, listener: socket.socket) -> None:
-        """Serve on `listener`, which is bound, from what control says or, without it, the disk."""
-        snapshot = await asyncio.to_thread(snapshot_file.load, self._snapshot_path)
+    async def start(self, listener: socket.socket, *, relieves: bool = False) -> None:
+        """Serve on `listener`, which is bound, from what control says or, without it, the disk.
+
+        `relieves`: others serve on the same socket, so that control can be waited for.
+        """
+        snapshot = await asyncio.to_thread(snapshot_file.load, self._snapshot_path, self._seal)
         if snapshot is not None:
             await self._apply(snapshot)
         self.tick()
@@ -144,9 +151,11 @@ class Router:
             loop.create_task(self._feed.run()),
         ]
         # On disk may be instances that were stopped while no router ran.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_UPDATE_LIMIT_S):
-                await self._feed.asked()
+        try:
+            async with asyncio.timeout(_RELIEF_LIMIT_S if relieves else _FIRST_UPDATE_LIMIT_S):
+                await (self._feed.heard() if relieves else self._feed.asked())
+        except TimeoutError:
+            log.warning("control is away: serving from the snapshot on disk", version=self.version)
         listener.setblocking(False)
         self._listener = listener
         self._server = await loop.create_server(
@@ -230,7 +239,9 @@ class Router:
             self._snapshot_changed.clear()
             snapshot = Update(self.version, self._routes.specs())
             try:
-                await asyncio.to_thread(snapshot_file.save, self._snapshot_path, snapshot)
+                await asyncio.to_thread(
+                    snapshot_file.save, self._snapshot_path, snapshot, self._seal
+                )
             except OSError as error:
                 log.warning("the routing snapshot was not saved", reason=error.strerror)
 

@@ -2,31 +2,52 @@
 
 Format: eight bytes that name the file and its version, the SHA-256 of the rest, MessagePack. A
 file that is not whole is as good as none: control sends everything anew.
+
+Headers of instances hold secrets. They lie apart, sealed; where they cannot be opened, their
+instances are left out until control names them again, since without them they would refuse.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from gnomon.model.snapshot import Update
+from gnomon.model.snapshot import Endpoint, Instance, Update, Variant
+from gnomon.router.seal import Seal
 
-_MAGIC = b"GNSNAP\x00\x01"
+_MAGIC = b"GNSNAP\x00\x02"
 _HASH_BYTES = 32
+
+_Headers = tuple[tuple[str, str], ...]
 
 log = structlog.get_logger(__name__)
 
 
-def save(path: Path, snapshot: Update) -> None:
+class _Stored(msgspec.Struct):
+    """`update` without headers, `sealed` the headers of those instances that have some, by id."""
+
+    update: Update
+    secret_instances: frozenset[str]
+    sealed: bytes
+
+
+def save(path: Path, snapshot: Update, seal: Seal) -> None:
     """Put `snapshot`, an update from nothing, in the place of what is there. Blocks for the disk.
 
     Raises OSError; the former file is then as it was.
     """
-    payload = msgspec.msgpack.encode(snapshot)
+    headers = {i.id: i.headers for e in snapshot.endpoints for i in _instances(e) if i.headers}
+    stored = _Stored(
+        _with_instances(snapshot, lambda i: msgspec.structs.replace(i, headers=())),
+        frozenset(headers),
+        seal.close(msgspec.msgpack.encode(headers), _MAGIC),
+    )
+    payload = msgspec.msgpack.encode(stored)
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     with draft.open("wb") as file:
         file.write(_MAGIC + hashlib.sha256(payload).digest() + payload)
@@ -35,7 +56,7 @@ def save(path: Path, snapshot: Update) -> None:
     draft.replace(path)
 
 
-def load(path: Path) -> Update | None:
+def load(path: Path, seal: Seal) -> Update | None:
     """What was saved last; None if there is nothing, or nothing that can be used."""
     try:
         data = path.read_bytes()
@@ -50,7 +71,54 @@ def load(path: Path) -> Update | None:
         log.warning("the routing snapshot is damaged and passed over", path=str(path))
         return None
     try:
-        return msgspec.msgpack.decode(payload, type=Update)
+        return _opened(msgspec.msgpack.decode(payload, type=_Stored), seal)
     except msgspec.MsgspecError as error:
         log.warning("the routing snapshot is passed over", path=str(path), reason=str(error))
         return None
+
+
+def _opened(stored: _Stored, seal: Seal) -> Update:
+    opened = seal.open(stored.sealed, _MAGIC)
+    headers: dict[str, _Headers] = {}
+    if opened is not None:
+        headers = msgspec.msgpack.decode(opened, type=dict[str, _Headers])
+    unknown = stored.secret_instances - headers.keys()
+    if unknown:
+        log.info("instances wait for control to name their headers", instances=sorted(unknown))
+
+    def whole(instance: Instance) -> Instance | None:
+        if instance.id in unknown:
+            return None
+        return msgspec.structs.replace(instance, headers=headers.get(instance.id, ()))
+
+    update = _with_instances(stored.update, whole)
+    # Having version 0 means that control tells all of it anew.
+    return msgspec.structs.replace(update, version=0) if unknown else update
+
+
+def _instances(endpoint: Endpoint) -> Iterator[Instance]:
+    variants = [*endpoint.production, *([endpoint.shadow.variant] if endpoint.shadow else [])]
+    for variant in variants:
+        yield from variant.instances
+
+
+def _with_instances(update: Update, change: Callable[[Instance], Instance | None]) -> Update:
+    """The update with each instance changed, or left out where that gives None."""
+
+    def variant(of: Variant) -> Variant:
+        changed = (change(instance) for instance in of.instances)
+        return msgspec.structs.replace(of, instances=tuple(i for i in changed if i is not None))
+
+    def endpoint(of: Endpoint) -> Endpoint:
+        shadow = of.shadow
+        return msgspec.structs.replace(
+            of,
+            production=tuple(variant(production) for production in of.production),
+            shadow=msgspec.structs.replace(shadow, variant=variant(shadow.variant))
+            if shadow
+            else None,
+        )
+
+    return msgspec.structs.replace(
+        update, endpoints=tuple(endpoint(each) for each in update.endpoints)
+    )

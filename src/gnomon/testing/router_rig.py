@@ -20,6 +20,7 @@ from gnomon.model.snapshot import (
     Variant,
 )
 from gnomon.router.router import Router
+from gnomon.router.seal import Seal
 from gnomon.settings import RouterSettings
 from gnomon.testing.fake_spool import FakeSpool
 from gnomon.testing.raw_http import Answer, RawClient, invocation
@@ -117,6 +118,7 @@ async def running_router(
             control_address=("127.0.0.1", control_port),
             feed_path=feed_path or directory / "feed.sock",
             snapshot_path=directory / "snapshot",
+            seal=Seal(bytes(32)),
             account_id="123456789012",
             region="eu-central-1",
             random=Random(seed),
