@@ -116,11 +116,6 @@ async def test_a_schedule_survives_controls_restart(tmp_path, machine):
 
 async def test_promote_makes_the_shadow_production_under_its_own_name(control):
     await running(control)
-    shadow = {
-        id_
-        for id_, instance in control.machine.instances.items()
-        if instance.spec.variant_name == "Shadow-01"
-    }
     await stop(
         control,
         {"Shadow-01": "Promote", "AllTraffic": "Remove"},
@@ -132,10 +127,15 @@ async def test_promote_makes_the_shadow_production_under_its_own_name(control):
     endpoint = await control.until_endpoint("ep", "InService")
     assert [v["VariantName"] for v in endpoint["ProductionVariants"]] == ["Shadow-01"]
 
-    async def only_the_shadow_is_left():
-        return control.machine.running() == shadow
+    async def only_one_is_left():
+        return len(control.machine.running()) == 1
 
-    await control.until(only_the_shadow_is_left, "production's instances stopped")
+    await control.until(only_one_is_left, "all others stopped")
+    (left,) = control.machine.running()
+    spec = control.machine.instances[left].spec
+    assert (spec.variant_name, spec.light) == ("Shadow-01", False)
+    lights = [start.light for start in control.machine.starts if start.variant_name == "Shadow-01"]
+    assert lights == [True, False]
 
 
 async def test_retaining_both_leaves_a_plain_shadow(control):

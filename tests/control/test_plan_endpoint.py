@@ -89,15 +89,17 @@ def test_fewer_instances_drain_one_that_is_not_healthy_first():
 
 def test_a_shadow_is_added_without_touching_production():
     endpoint = updating(desired=a_spec(OLD, shadow=SHADOW))
-    assert plan(endpoint, an_instance(OLD)) == [StartInstance(SHADOW)]
+    assert plan(endpoint, an_instance(OLD)) == [StartInstance(SHADOW, light=True)]
 
 
 def test_shadows_start_one_at_a_time():
     three = msgspec.structs.replace(SHADOW, count=3)
     endpoint = updating(desired=a_spec(OLD, shadow=three))
-    assert plan(endpoint, an_instance(OLD)) == [StartInstance(three)]
+    assert plan(endpoint, an_instance(OLD)) == [StartInstance(three, light=True)]
     assert plan(endpoint, an_instance(OLD), an_instance(three, status="Starting")) == []
-    assert plan(endpoint, an_instance(OLD), an_instance(three)) == [StartInstance(three)]
+    assert plan(endpoint, an_instance(OLD), an_instance(three)) == [
+        StartInstance(three, light=True)
+    ]
 
 
 def test_a_changed_share_touches_no_instance():
@@ -127,7 +129,7 @@ def test_what_needs_no_new_instance_waits_for_none(desired):
 def test_an_instance_that_keeps_failing_is_restarted_no_sooner_while_the_endpoint_changes():
     failed = an_instance(OLD, status="Failed", created_at_s=40.0, ended_at_s=99.5)
     endpoint = updating(desired=a_spec(OLD, shadow=SHADOW))
-    assert plan(endpoint, failed, now_s=100.0) == [StartInstance(SHADOW)]
+    assert plan(endpoint, failed, now_s=100.0) == [StartInstance(SHADOW, light=True)]
     assert StartInstance(OLD) in plan(endpoint, failed, now_s=100.5)
 
 
@@ -137,6 +139,52 @@ def test_a_promoted_shadow_keeps_its_instances_and_production_drains():
     assert plan(updating(desired=a_spec(promoted)), production, shadow) == [Serve()]
     endpoint = an_endpoint(desired=a_spec(promoted))
     assert plan(endpoint, production, shadow) == [DrainInstance(production.id)]
+
+
+def test_a_promoted_shadows_instances_give_way_to_normal_ones_one_at_a_time():
+    promoted = a_variant("Shadow", count=2)
+    endpoint = an_endpoint(desired=a_spec(promoted))
+    lights = [an_instance(promoted, number, light=True) for number in (1, 2)]
+    assert plan(endpoint, *lights) == [StartInstance(promoted)]
+    starting, first = (an_instance(promoted, 3, status=s) for s in ("Starting", "InService"))
+    assert plan(endpoint, *lights, starting) == []
+    assert plan(endpoint, *lights, first) == [DrainInstance(lights[1].id)]
+    assert plan(endpoint, lights[0], first) == [StartInstance(promoted)]
+    second = an_instance(promoted, 4)
+    assert plan(endpoint, lights[0], first, second) == [DrainInstance(lights[0].id)]
+    assert plan(endpoint, first, second) == []
+
+
+def test_a_promotion_serves_with_light_instances_before_any_gives_way():
+    promoted = a_variant("Shadow")
+    endpoint = an_endpoint(
+        status="Updating", serving=a_spec(OLD, shadow=promoted), desired=a_spec(promoted)
+    )
+    assert plan(endpoint, an_instance(OLD), an_instance(promoted, 2, light=True)) == [Serve()]
+
+
+def test_a_normal_instance_that_fails_leaves_the_light_one_serving():
+    promoted = a_variant("Shadow")
+    endpoint = an_endpoint(desired=a_spec(promoted))
+    light = an_instance(promoted, 1, light=True)
+    failed = an_instance(promoted, 2, status="Failed", ended_at_s=99.5)
+    assert plan(endpoint, light, failed) == []
+    assert plan(endpoint, light, failed, now_s=101.0) == [StartInstance(promoted)]
+
+
+def test_where_cores_are_fewer_instances_start_one_at_a_time():
+    three = a_variant(count=3)
+    endpoint = an_endpoint(status="Creating", desired=a_spec(three), serving=None)
+
+    def starts(cores, *instances):
+        return plan_endpoint(endpoint, Observed(instances, frozenset(), cores=cores), 100.0)
+
+    one, more = [StartInstance(three)], [StartInstance(three)] * 3
+    assert starts(3) == more
+    assert starts(2) == one
+    assert starts(2, an_instance(three, 1, status="Starting")) == []
+    assert starts(2, an_instance(three, 1)) == [StartInstance(three)] * 2
+    assert starts(1, an_instance(three, 1)) == one
 
 
 def test_an_instance_is_stopped_only_when_no_router_uses_it():

@@ -89,7 +89,7 @@ def test_a_launcher_that_comes_late_ends_by_itself(data_dir):
     assert leftovers.end(data_dir, 0.0) == []
     paths = (files.directory, "token", files.log, files.work)
     late = subprocess.run(
-        [sys.executable, "-I", "-S", launcher.__file__, *map(str, paths), "true"], check=False
+        [sys.executable, "-I", "-S", launcher.__file__, *map(str, paths), "0", "true"], check=False
     )
     assert late.returncode == launcher.EXIT_GIVEN_UP
 

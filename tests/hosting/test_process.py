@@ -334,7 +334,7 @@ def launch_late(data_dir: Path, token: str) -> int:
     files = InstanceFiles(data_dir, "a")
     files.make()
     paths = (files.directory, token, files.log, files.work)
-    command = [sys.executable, "-I", "-S", launcher.__file__, *map(str, paths), "true"]
+    command = [sys.executable, "-I", "-S", launcher.__file__, *map(str, paths), "0", "true"]
     return subprocess.run(command, check=False).returncode
 
 

@@ -29,8 +29,10 @@ from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting import artifacts, serving_archive
 from gnomon.hosting.choice import HostByRuntime
 from gnomon.hosting.external import ExternalHost
+from gnomon.hosting.images import runtime_of
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
+from gnomon.hosting.servers import External
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
@@ -126,6 +128,17 @@ async def main(settings: Settings, orders: Orders) -> None:
     def ring() -> None:
         loop_holder[0].ring()
 
+    def has_weight(image: str) -> bool:
+        hosting = settings.hosting
+        try:
+            runtime = runtime_of(
+                image, hosting.images, hosting.interpreters, external=hosting.external
+            )
+        except GnomonError:
+            # Its start will say what is wrong.
+            return True
+        return not isinstance(runtime, External)
+
     feed = Feed(changes, routers.seen, ring)
     keeper = InstanceKeeper(
         KeeperParts(
@@ -143,7 +156,7 @@ async def main(settings: Settings, orders: Orders) -> None:
     )
     loop = ControlLoop(
         transactions,
-        EndpointReconciler(transactions, keeper, feed),
+        EndpointReconciler(transactions, keeper, feed, cores=cores(), has_weight=has_weight),
         ExperimentReconciler(transactions, routers.missing, archives.check, wake),
         keeper,
         routers,

@@ -57,9 +57,17 @@ def print_status(running: Running, status: dict[str, Any]) -> None:
     _print(
         console,
         "Instances",
-        ("instance", "endpoint", "variant", "status", "address", "reason"),
+        ("instance", "endpoint", "variant", "status", "CPU weight", "address", "reason"),
         [
-            (i["id"], i["endpoint"], i["variant"], i["status"], i["address"], i["reason"])
+            (
+                i["id"],
+                i["endpoint"],
+                i["variant"],
+                i["status"],
+                f"low ({status['light']})" if i["light"] else "normal",
+                i["address"],
+                i["reason"],
+            )
             for i in status["instances"]
         ],
     )

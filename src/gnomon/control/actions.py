@@ -10,7 +10,10 @@ from gnomon.model.spec import EndpointSpec, VariantSpec
 
 @dataclass(frozen=True)
 class StartInstance:
+    """`light`: with a lower CPU weight."""
+
     variant: VariantSpec
+    light: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ something woke it and every so often besides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -26,6 +26,7 @@ from gnomon.control.keeper import InstanceKeeper
 from gnomon.control.plan_endpoint import (
     FAILURE_MEMORY_S,
     Observed,
+    lights,
     plan_endpoint,
     route_of,
 )
@@ -39,12 +40,26 @@ from gnomon.store.state.resources import ENDPOINTS
 
 
 class EndpointReconciler:
-    """Invariant: every decision and what it changes in the database are one transaction."""
+    """Invariant: every decision and what it changes in the database are one transaction.
 
-    def __init__(self, transactions: Transactions, keeper: InstanceKeeper, feed: Feed) -> None:
+    `cores` are the machine's; `has_weight` tells of an image whether its instances run here, where
+    they have a CPU weight.
+    """
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        keeper: InstanceKeeper,
+        feed: Feed,
+        *,
+        cores: int,
+        has_weight: Callable[[str], bool],
+    ) -> None:
         self._transactions = transactions
         self._keeper = keeper
         self._feed = feed
+        self._cores = cores
+        self._has_weight = has_weight
 
     async def reconcile(self, endpoint_id: str) -> bool:
         """One pass over one endpoint. True if another is due: it acted, or something is awaited."""
@@ -63,6 +78,7 @@ class EndpointReconciler:
                 instances,
                 await self._released(call, instances),
                 await self._routers_know(call, endpoint),
+                self._cores,
             )
             actions = plan_endpoint(endpoint, observed, call.now_s)
             for action in actions:
@@ -114,6 +130,7 @@ class EndpointReconciler:
             reason="",
             created_at_s=call.now_s,
             spec=action.variant,
+            light=action.light and self._has_weight(action.variant.container.image),
         )
         await create_instance(call, record)
         return record
@@ -180,8 +197,12 @@ class EndpointReconciler:
 
 
 def _lacks(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> bool:
-    """Whether fewer instances are healthy than are wanted: a restart may be waiting its turn."""
+    """Whether something waits its turn: a restart, or instances of normal weight in place of light
+    ones.
+    """
     if endpoint.status == "Failed":
         return False
+    if lights(endpoint, instances):
+        return True
     healthy = sum(instance.status == "InService" for instance in instances)
     return healthy < sum(variant.count for variant in endpoint.desired.variants)

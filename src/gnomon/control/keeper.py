@@ -193,6 +193,7 @@ class InstanceKeeper:
                 threads=self._parts.threads,
                 count=record.spec.count,
                 group=f"{record.variant_id} {record.fingerprint}",
+                light=record.light,
             )
         )
 

@@ -41,12 +41,13 @@ class Observed:
     """Instances of the endpoint that live, or failed of late, oldest first.
 
     `released`: draining instances that no router can still be using. `routers_know`: every router
-    has what is published of the endpoint.
+    has what is published of the endpoint. `cores`: of the machine.
     """
 
     instances: Sequence[InstanceRecord]
     released: frozenset[str]
     routers_know: bool = True
+    cores: int = 1024
 
 
 def plan_endpoint(
@@ -84,7 +85,7 @@ def plan_endpoint(
         ):
             return [Serve(), *stops]
     return [
-        *_starts(endpoint, observed.instances, now_s),
+        *_starts(endpoint, observed, now_s),
         *_drain(_superfluous(endpoint, observed.instances)),
         *stops,
     ]
@@ -150,24 +151,46 @@ def _needs_nothing_new(endpoint: EndpointRecord) -> bool:
     )
 
 
-def _starts(
-    endpoint: EndpointRecord, instances: Sequence[InstanceRecord], now_s: float
-) -> list[EndpointAction]:
+def _starts(endpoint: EndpointRecord, observed: Observed, now_s: float) -> list[EndpointAction]:
+    instances = observed.instances
     actions: list[EndpointAction] = []
     serving = endpoint.serving.variants if endpoint.serving else ()
     served = {(variant.id, variant.fingerprint) for variant in serving}
     for variant in endpoint.desired.variants:
         growing = _running(variant, instances, _GROWING)
+        is_starting = any(instance.status != "InService" for instance in growing)
         missing = variant.count - len(growing)
         is_restart = (variant.id, variant.fingerprint) in served
-        if missing <= 0 or (is_restart and now_s < _restart_at_s(variant, instances, now_s)):
+        if is_restart and now_s < _restart_at_s(variant, instances, now_s):
             continue
-        if variant is endpoint.desired.shadow:
+        is_shadow = variant is endpoint.desired.shadow
+        if is_shadow:
             # Shadows start one at a time: production keeps the machine.
-            starting = any(instance.status != "InService" for instance in growing)
-            missing = 0 if starting else 1
-        actions.extend(StartInstance(variant) for _ in range(missing))
+            missing = min(missing, 0 if is_starting else 1)
+        elif missing == 0 and not is_starting and lights(endpoint, growing):
+            # One of normal weight beside; the light one that it is for is drained when it is there.
+            missing = 1
+        actions.extend(StartInstance(variant, light=is_shadow) for _ in range(missing))
+    starting = sum(i.status in {"Pending", "Starting"} for i in instances)
+    if starting + len(actions) > observed.cores:
+        # Models that load at once on too few cores hold up production, and each other.
+        return actions[: 0 if starting else 1]
     return actions
+
+
+def lights(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> list[InstanceRecord]:
+    """Healthy production instances of low CPU weight: a shadow's, which was promoted.
+
+    They serve on until instances of normal weight are there, which nothing waits for.
+    """
+    if endpoint.status != "InService" or endpoint.serving != endpoint.desired:
+        return []
+    return [
+        instance
+        for variant in endpoint.desired.production
+        for instance in _running(variant, instances, ("InService",))
+        if instance.light
+    ]
 
 
 def _restart_at_s(variant: VariantSpec, instances: Sequence[InstanceRecord], now_s: float) -> float:
@@ -200,9 +223,16 @@ def _superfluous(
         for variant in spec.variants:
             identity = (variant.id, variant.fingerprint)
             keep[identity] = max(keep.get(identity, 0), variant.count)
+    for identity in {(i.variant_id, i.fingerprint) for i in lights(endpoint, instances)}:
+        # One that is to take a light one's place, until it is healthy.
+        keep[identity] += any(
+            (i.variant_id, i.fingerprint) == identity and i.status in {"Pending", "Starting"}
+            for i in instances
+        )
     extra = []
-    # Healthy ones first, then the oldest: what is left over is what is youngest and not ready.
-    for instance in sorted(instances, key=lambda i: (i.status != "InService", i.id)):
+    # Healthy ones first, of normal weight before light, then the oldest: what is left over is what
+    # is youngest and not ready.
+    for instance in sorted(instances, key=lambda i: (i.status != "InService", i.light, i.id)):
         if instance.status not in _GROWING:
             continue
         identity = (instance.variant_id, instance.fingerprint)

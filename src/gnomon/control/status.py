@@ -7,6 +7,7 @@ from typing import Any
 
 from gnomon.control.transactions import Transactions
 from gnomon.errors import ResourceNotFound
+from gnomon.hosting import cpu_weight
 from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.records import EndpointRecord, InstanceRecord
 from gnomon.store.state import routing
@@ -41,6 +42,7 @@ class Status:
             )
             routers = await routing.incarnations(connection)
         return {
+            "light": cpu_weight.in_force(),
             "endpoints": [
                 {
                     "name": endpoint.name,
@@ -58,6 +60,7 @@ class Status:
                     "variant": instance.variant_name,
                     "status": instance.status,
                     "reason": instance.reason,
+                    "light": instance.light,
                     "address": f"{instance.address.host}:{instance.address.port}"
                     if instance.address
                     else "",

@@ -21,7 +21,8 @@ class InstanceSpec:
 
     `model_dir` holds the unpacked archive and is `<base>/model`; `environment` is the user's, of
     CreateModel; `threads` is how many each numeric library of the instance may start. `count` is
-    how many instances like it are wanted, and `group` tells those from all others.
+    how many instances like it are wanted, and `group` tells those from all others. A `light` one
+    has a lower CPU weight, for as long as it runs.
     """
 
     instance_id: str
@@ -33,6 +34,7 @@ class InstanceSpec:
     threads: int = 1
     count: int = 1
     group: str = ""
+    light: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What becomes an instance: makes it findable, then turns into the model's program by exec.
 
-Run as a script (`python -I -S launcher.py DIRECTORY TOKEN LOG WORK COMMAND…`) with the standard
-library alone (without pathlib, which is slow to import), so that it is quick and has nothing of
-Gnomon's in it. Its counterpart is `gnomon.hosting.process`, which spawns it and reads what it
-leaves in the instance's directory:
+Run as a script (`python -I -S launcher.py DIRECTORY TOKEN LOG WORK NICE COMMAND…`) with the
+standard library alone (without pathlib, which is slow to import), so that it is quick and has
+nothing of Gnomon's in it. Its counterpart is `gnomon.hosting.process`, which spawns it and reads
+what it leaves in the instance's directory:
 
 - `lock` is flocked from here on for as long as any process keeps the inherited descriptor, and
   holds this process's identity;
@@ -30,6 +30,10 @@ EXIT_NOT_FOUND = 127
 LOCK_PATIENCE_S = 2.0
 LOCK_PAUSE_S = 0.01
 
+# The autogroup's nice value may be changed every 0.1 s.
+AUTOGROUP_TRIES = 50
+AUTOGROUP_PAUSE_S = 0.02
+
 # Open files an instance may have: enough for its connections, and a number that programs which
 # close every descriptor up to the limit can still count to.
 MAX_OPEN_FILES = 65_536
@@ -37,10 +41,11 @@ MAX_OPEN_FILES = 65_536
 
 def main(arguments: list[str]) -> int:
     """Become the command. Returns only if that was not possible, with the exit status."""
-    directory, token, log, work = arguments[:4]
-    command = arguments[4:]
+    directory, token, log, work, nice = arguments[:5]
+    command = arguments[5:]
     os.setsid()
     _log_to(log)
+    _be_nice(int(nice))
     lock = os.open(directory + "/lock", os.O_RDWR | os.O_CREAT, 0o600)
     if not _take(lock):
         _say("another process holds this instance's lock")
@@ -102,6 +107,29 @@ def _log_to(path: str) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+
+
+def _be_nice(nice: int) -> None:
+    """Take a lower CPU weight; what this process becomes and starts inherits it.
+
+    Where the kernel groups by session (sched(7), autogroup), nice counts within the session alone,
+    and the group has a nice value of its own. It may be set ten times a second without privileges.
+    """
+    if not nice:
+        return
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
+    for _ in range(AUTOGROUP_TRIES):
+        try:
+            with open("/proc/self/autogroup", "w", encoding="ascii") as file:  # noqa: PTH123
+                file.write(str(nice))
+        except BlockingIOError:
+            time.sleep(AUTOGROUP_PAUSE_S)
+        except OSError:
+            # A kernel without autogroups: nice alone counts.
+            return
+        else:
+            return
+    _say("could not set the autogroup's nice value")
 
 
 def _set_limits() -> None:

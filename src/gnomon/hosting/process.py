@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gnomon.hosting import launcher
+from gnomon.hosting import cpu_weight, launcher
 from gnomon.hosting.environment import environment_of
 from gnomon.hosting.files import InstanceFiles, Launch
 from gnomon.hosting.host import (
@@ -210,9 +210,10 @@ class ProcessHost:
             listen_fd=listen_fd,
             port=started.port if listen_fd is None else None,
         )
-        paths = (files.directory, token, files.log, files.work)
+        nice = cpu_weight.LIGHT_NICE if spec.light else 0
+        arguments = (files.directory, token, files.log, files.work, nice)
         process = subprocess.Popen(
-            (sys.executable, "-I", "-S", launcher.__file__, *map(str, paths), *argv),
+            (sys.executable, "-I", "-S", launcher.__file__, *map(str, arguments), *argv),
             env=environment,
             stdin=subprocess.DEVNULL,
             pass_fds=() if listen_fd is None else (listen_fd,),

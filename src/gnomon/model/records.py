@@ -68,6 +68,8 @@ class InstanceRecord(msgspec.Struct, frozen=True):
     spec: VariantSpec
     address: Instance | None = None
     left_version: int | None = None
+    # With a lower CPU weight, as shadows have.
+    light: bool = False
     ended_at_s: float | None = None
 
 

@@ -180,7 +180,7 @@ async def running_control(
     )
     loop = ControlLoop(
         transactions,
-        EndpointReconciler(transactions, keeper, feed),
+        EndpointReconciler(transactions, keeper, feed, cores=1024, has_weight=lambda _: True),
         ExperimentReconciler(transactions, routers.missing, check, wake),
         keeper,
         routers,

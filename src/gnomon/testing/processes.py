@@ -18,7 +18,7 @@ import tarfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +31,7 @@ ROLE = "arn:aws:iam::000000000000:role/gnomon"
 _PATIENCE_S = 60.0
 _LOOK_S = 0.05
 
+# Where BURNS is set, it keeps so many processes busy for ever, which share its CPU weight.
 # Answers "<input>", or "<MODEL_SAYS>" where that is set. A request "sleep N" takes N seconds. Where
 # SEEN is set, every input that is answered is appended to that file.
 ECHO_HANDLER = """
@@ -43,6 +44,12 @@ _file = os.open(_path, os.O_RDWR | os.O_CREAT, 0o600)
 _seen = os.environ.get("SEEN") and os.open(
     os.environ["SEEN"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
 )
+
+
+for _ in range(int(os.environ.get("BURNS", "0"))):
+    if os.fork() == 0:
+        while True:
+            pass
 
 
 def model_fn(model_dir):
@@ -136,13 +143,19 @@ class RunningGnomon:
 
 
 @contextlib.contextmanager
-def running_gnomon(data_dir: Path, port: int = 0, **environ: str) -> Iterator[RunningGnomon]:
-    """Gnomon on `data_dir` until the block ends. `environ` are settings (GNOMON_…)."""
+def running_gnomon(
+    data_dir: Path, port: int = 0, wrapper: Sequence[str] = (), **environ: str
+) -> Iterator[RunningGnomon]:
+    """Gnomon on `data_dir` until the block ends. `environ` are settings (GNOMON_…).
+
+    `wrapper` is a command that becomes the one that follows it, such as setpriv.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "up.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
             [
+                *wrapper,
                 *(sys.executable, "-m", "gnomon.app.main", "up"),
                 *("--data-dir", str(data_dir), "--port", str(port), "--control-port", "0"),
             ],

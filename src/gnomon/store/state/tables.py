@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData()
@@ -74,6 +75,8 @@ instances = Table(
     Column("address", Text),
     # The snapshot version from which on no router is told of it; null while it may take traffic.
     Column("left_version", Integer),
+    # Whether it has a lower CPU weight.
+    Column("light", Boolean, nullable=False, server_default=false()),
     Index("instances_by_endpoint", "endpoint_id", "status"),
 )
 
