@@ -85,7 +85,7 @@ class DataPlane:
             entry.cell(variant, None).unanswered(len(variant.instances))
             self._refuse(exchange, client, _no_instance(endpoint.name))
             return exchange
-        self._send(exchange, variant, instance, began_s, is_retry=False)
+        self._send(exchange, variant, instance, began_s, attempt=1)
         return exchange
 
     # --- Choice -------------------------------------------------------------------------------
@@ -120,13 +120,17 @@ class DataPlane:
         instance: LiveInstance,
         now_s: float,
         *,
-        is_retry: bool,
+        attempt: int,
     ) -> None:
         instance.outstanding += 1
-        instance.pool.submit(_Production(self, exchange, variant, instance, now_s, is_retry))
+        instance.pool.submit(_Production(self, exchange, variant, instance, now_s, attempt))
 
     def _is_retried(self, call: _Production) -> bool:
-        """Whether the call goes to another instance, of the variant as the endpoint has it now."""
+        """Whether the call goes to another instance, of the variant as the endpoint has it now.
+
+        Nothing of it was sent. Once, or as long as instances refuse: a router that has just begun
+        may know several that are dead, and each that refuses is ejected.
+        """
         exchange = call.exchange
         entry = exchange.entry.endpoint.entry
         variant = entry.variant_named(call.variant.name_bytes)
@@ -134,9 +138,9 @@ class DataPlane:
             return False
         others = [instance for instance in variant.healthy if instance is not call.instance]
         instance = self._instance(entry, others)
-        if instance is None:
+        if instance is None or call.attempt > len(variant.instances):
             return False
-        self._send(exchange, variant, instance, self._monotonic_s(), is_retry=True)
+        self._send(exchange, variant, instance, self._monotonic_s(), attempt=call.attempt + 1)
         return True
 
     def sent(self, call: _Production) -> None:
@@ -202,7 +206,8 @@ class DataPlane:
         instance.outstanding -= 1
         cell = exchange.entry.cell(call.variant, instance)
         self._ejections.failed(instance, failure, cell)
-        if failure in UNSENT and not call.is_retry and self._is_retried(call):
+        may_retry = failure == "refused" or (failure in UNSENT and call.attempt == 1)
+        if may_retry and self._is_retried(call):
             return
         client = exchange.client
         if client is not None:
@@ -282,7 +287,7 @@ class DataPlane:
 
 
 class _Production(Call):
-    __slots__ = ("_answer_bytes", "_plane", "exchange", "instance", "is_retry", "variant")
+    __slots__ = ("_answer_bytes", "_plane", "attempt", "exchange", "instance", "variant")
 
     def __init__(
         self,
@@ -291,7 +296,7 @@ class _Production(Call):
         variant: LiveVariant,
         instance: LiveInstance,
         submitted_s: float,
-        is_retry: bool,
+        attempt: int,
     ) -> None:
         head = instance.head(exchange.model_head) + b"\r\n"
         super().__init__(head, exchange.request.body, submitted_s)
@@ -300,7 +305,7 @@ class _Production(Call):
         self.exchange = exchange
         self.variant = variant
         self.instance = instance
-        self.is_retry = is_retry
+        self.attempt = attempt
 
     def sent(self) -> None:
         self._plane.sent(self)

@@ -94,11 +94,13 @@ class RawTraffic:
 
     def _ask(self, connection: socket.socket | None) -> socket.socket | None:
         """One request; the connection if it can be used again."""
-        flight: Flight | None = None
+        flight = self._begin()
         try:
-            if connection is None or _is_closed(connection):
+            # Looked at after the moment that counts: else one that died between the two would look
+            # as if the request had come later.
+            while connection is None or _is_closed(connection):
                 connection = self._connect(connection)
-            flight = self._begin()
+                flight.began_s = time.monotonic()
             body = f"{flight.number}\n".encode()
             head = (
                 f"POST {self._path} HTTP/1.1\r\nHost: gnomon\r\nContent-Type: text/csv\r\n"
@@ -108,7 +110,6 @@ class RawTraffic:
             connection.sendall(head.encode() + body)
             answer_head, answer = _read_answer(connection)
         except OSError as error:
-            flight = flight or self._begin()
             flight.failure = repr(error)
             flight.ended_s = time.monotonic()
             if connection is not None:
@@ -133,12 +134,9 @@ class RawTraffic:
     def _connect(self, former: socket.socket | None) -> socket.socket:
         if former is not None:
             former.close()
-        while True:
-            connection = socket.create_connection(("127.0.0.1", self._port), _PATIENCE_S)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if not _is_closed(connection):
-                return connection
-            connection.close()
+        connection = socket.create_connection(("127.0.0.1", self._port), _PATIENCE_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
 
 def _is_closed(connection: socket.socket) -> bool:
