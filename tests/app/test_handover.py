@@ -97,12 +97,17 @@ def test_a_router_that_is_gone_is_passed_over(tmp_path, offer, listener):
         assert taken.listener.getsockname() == listener.getsockname()
 
 
-def test_the_place_is_its_owners_alone_and_a_successors(tmp_path, offer, listener):
-    path = tmp_path / "0.sock"
-    assert os.stat(path).st_mode & 0o777 == 0o600
-    successor = handover.Offer(path, listener)
+def test_the_place_is_its_owners_alone(tmp_path, offer):
+    assert os.stat(tmp_path / "0.sock").st_mode & 0o777 == 0o600
     offer.close()
-    with taken_from(successor, path) as taken:
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_a_dead_router_has_left_is_taken_anew(tmp_path, listener):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "0.sock"))
+    successor = handover.Offer(tmp_path / "0.sock", listener)
+    with taken_from(successor, tmp_path / "0.sock") as taken:
         assert taken.listener.getsockname() == listener.getsockname()
     successor.close()
 

@@ -34,12 +34,13 @@ class Offer:
     """
 
     def __init__(self, path: Path, listener: socket.socket) -> None:
+        self._path = path
         self._listener = listener
         self._takers: list[socket.socket] = []
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.setblocking(False)
         try:
-            # The place is this router's now: one that was here before is dead or on its way out.
+            # Whose process id this was before is dead.
             path.unlink(missing_ok=True)
             self._socket.bind(str(path))
             path.chmod(0o600)
@@ -74,10 +75,12 @@ class Offer:
                 self._takers.append(asking)
 
     def close(self) -> None:
-        """Offer it no more. The path is left: a successor may have bound it anew."""
+        """Offer it no more."""
         for taker in self._takers:
             taker.close()
         self._socket.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

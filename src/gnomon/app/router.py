@@ -56,7 +56,7 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
     beating = loop.create_task(_beat(hand.heartbeat))
     listener = socket.socket(fileno=hand.listener)
     await router.start(listener, relieves=hand.relieves, patience_s=_CONTROL_PATIENCE_S)
-    offer = _offer(layout.handover_socket(hand.slot), listener)
+    offer = _offer(layout.handover_socket(incarnation.pid), listener)
     # What is alive now lives as long as the process: collections need not look at it again, and
     # a higher threshold keeps them off the request path (the bench `router` shows it).
     gc.collect()

@@ -148,12 +148,16 @@ class Supervisor:
         """Ends what a former supervisor has left, but for routers that hand their socket over."""
         root = self._layout.root
         found = former.left(root)
+        for stale in {*self._layout.handover_sockets} - {
+            self._layout.handover_socket(process.pid) for process in found
+        }:
+            stale.unlink(missing_ok=True)
         if not found:
             return None
         names = [f"{process.name} {process.pid}" for process in found]
         _LOG.warning("following a former life", processes=names)
         routers = [process for process in found if former.is_router(process)]
-        places = [self._layout.handover_socket(former.slot(router)) for router in routers]
+        places = [self._layout.handover_socket(router.pid) for router in routers]
         server = self._settings.server
         taken = await asyncio.to_thread(handover.take, places, server.host, server.port)
         if taken is not None:
@@ -204,7 +208,8 @@ class Supervisor:
                 await self._spawn(child)
                 self._keepers[child.name] = asyncio.create_task(self._keep(child))
             await self._announce()
-            self._relieving = asyncio.create_task(self._end_former_routers())
+            if self._announced:
+                self._relieving = asyncio.create_task(self._end_former_routers())
             await self._ending.wait()
         finally:
             self._ending.set()
