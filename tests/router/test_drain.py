@@ -122,6 +122,21 @@ async def test_the_last_router_accepts_what_waits(tmp_path, listener):
             assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("rounds", range(4))
+async def test_what_was_accepted_in_the_last_moment_is_answered(tmp_path, listener, rounds):
+    async with FakeUpstream() as model:
+        served = Served(tmp_path, listener, drain_idle_s=1.0)
+        await served.router.start(listener)
+        await served.router.apply(Update(1, (endpoint("demo", variant("v", model.port)),)))
+        with socket.create_connection(("127.0.0.1", served.port)) as client:
+            client.sendall(invocation("demo", b"x"))
+            # The loop comes to accept it, to make its protocol, to read: each a round later.
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            await served.router.drain(last=True)
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_copies_that_end_in_time_are_paired(tmp_path, listener):
     gate = Gate()
     async with FakeUpstream() as model, FakeUpstream(gate) as shadow:

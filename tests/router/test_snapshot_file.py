@@ -1,11 +1,20 @@
+import asyncio
+import contextlib
+import socket
+
 import msgspec
 import pytest
 
-from gnomon.model.snapshot import Update
+from gnomon.model.snapshot import Incarnation, Update
 from gnomon.router import snapshot_file
+from gnomon.router.router import Router
 from gnomon.router.seal import Seal
+from gnomon.settings import RouterSettings
+from gnomon.testing.fake_control_feed import FakeControlFeed
+from gnomon.testing.fake_spool import FakeSpool
 from gnomon.testing.fake_upstream import FakeUpstream
-from gnomon.testing.router_rig import endpoint, running_router, until, variant
+from gnomon.testing.raw_http import RawClient, invocation
+from gnomon.testing.router_rig import NOBODY, endpoint, running_router, until, variant
 
 SEAL = Seal(bytes(32))
 SNAPSHOT = Update(7, (endpoint("demo", variant("v", 1234)),))
@@ -89,6 +98,75 @@ async def test_a_router_serves_from_disk_when_control_is_away(tmp_path):
         async with running_router(tmp_path) as rig:
             assert rig.router.version == 1
             assert (await rig.invoke("demo", b"x")).body == b"x"
+
+
+def listener():
+    return socket.create_server(("127.0.0.1", 0))
+
+
+@contextlib.asynccontextmanager
+async def started(tmp_path, key, bound):
+    """A router that is being started, and the task that starts it."""
+    router = Router(
+        RouterSettings(drain_idle_s=0.0),
+        incarnation=Incarnation("incarnation", 0, 1, 0.0, "boot"),
+        spool=FakeSpool(),
+        control_address=("127.0.0.1", NOBODY),
+        feed_path=tmp_path / "feed.sock",
+        snapshot_path=tmp_path / "snapshot",
+        seal=Seal(key),
+        account_id="123456789012",
+        region="eu-central-1",
+    )
+    starting = asyncio.create_task(router.start(bound, patience_s=0.5))
+    yield starting
+    await starting
+    await router.drain()
+
+
+def secret_on(model):
+    """An endpoint whose one instance is reached with a secret."""
+    (production,) = endpoint("demo", variant("v", model.port)).production
+    instance = msgspec.structs.replace(production.instances[0], headers=(("X-Key", "hush"),))
+    return endpoint("demo", msgspec.structs.replace(production, instances=(instance,)))
+
+
+async def test_a_successor_has_the_headers_with_control_away(tmp_path):
+    async with FakeUpstream() as model:
+        snapshot_file.save(tmp_path / "snapshot", Update(3, (secret_on(model),)), SEAL)
+        with listener() as bound:
+            async with started(tmp_path, bytes(32), bound) as starting:
+                await starting
+                async with RawClient(bound.getsockname()[1]) as client:
+                    assert (await client.ask(invocation("demo", b"x"))).status == 200
+    assert model.requests[0].headers["x-key"] == "hush"
+
+
+async def test_without_the_key_connections_wait_for_controls_word(tmp_path):
+    async with FakeUpstream() as model, FakeControlFeed(tmp_path / "feed.sock") as control:
+        snapshot_file.save(tmp_path / "snapshot", Update(3, (secret_on(model),)), SEAL)
+        with listener() as bound:
+            async with started(tmp_path, bytes([1] * 32), bound) as starting:
+                client = RawClient(bound.getsockname()[1])
+                async with client:
+                    await client.send(invocation("demo", b"x"))
+                    # Control is to tell all of it.
+                    assert (await control.report()).version == 0
+                    assert not starting.done()
+                    await control.answer(Update(3, (secret_on(model),)))
+                    assert (await client.read()).status == 200
+    assert [request.headers["x-key"] for request in model.requests] == ["hush"]
+
+
+async def test_without_the_key_and_control_the_instance_gets_no_request(tmp_path):
+    async with FakeUpstream() as model:
+        snapshot_file.save(tmp_path / "snapshot", Update(3, (secret_on(model),)), SEAL)
+        with listener() as bound:
+            async with started(tmp_path, bytes([1] * 32), bound) as starting:
+                await starting
+                async with RawClient(bound.getsockname()[1]) as client:
+                    assert (await client.ask(invocation("demo", b"x"))).status == 503
+    assert model.requests == []
 
 
 async def test_a_router_starts_empty_from_a_damaged_file(tmp_path):

@@ -2,7 +2,9 @@
 
 Each router offers its copy over a Unix socket in the data directory; a new supervisor takes it from
 whichever router is left, and starts routers of its own on it. So no connection is refused while one
-Gnomon follows another.
+Gnomon follows another. Every router that is left learns it: as long as the supervisor keeps the
+connection on which it asked, others accept from the socket, and a router that ends need not accept
+what waits.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -25,17 +28,34 @@ _LOG = structlog.get_logger(__name__)
 
 
 class Offer:
-    """A router's side. `serve` is for when `fileno` is readable; it never waits."""
+    """A router's side. `serve` is for when `fileno` is readable; it never waits.
+
+    Raises OSError if the path cannot be had: a router serves without it all the same.
+    """
 
     def __init__(self, path: Path, listener: socket.socket) -> None:
+        self._path = path
         self._listener = listener
+        self._takers: list[socket.socket] = []
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.setblocking(False)
-        # The place is this router's now: one that was here before is dead or on its way out.
-        path.unlink(missing_ok=True)
-        self._socket.bind(str(path))
-        path.chmod(0o600)
-        self._socket.listen()
+        try:
+            # Whose process id this was before is dead.
+            path.unlink(missing_ok=True)
+            self._socket.bind(str(path))
+            path.chmod(0o600)
+            self._socket.listen()
+        except OSError:
+            self._socket.close()
+            raise
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a next life accepts from the listening socket, too."""
+        for taker in [taker for taker in self._takers if _has_ended(taker)]:
+            self._takers.remove(taker)
+            taker.close()
+        return bool(self._takers)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -46,40 +66,87 @@ class Offer:
             asking, _ = self._socket.accept()
         except OSError:
             return
-        with asking, contextlib.suppress(OSError):
+        asking.setblocking(False)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            stack.enter_context(asking)
             if _user_of(asking) in {os.geteuid(), 0}:
                 socket.send_fds(asking, [b"1"], [self._listener.fileno()])
+                stack.pop_all()
+                self._takers.append(asking)
 
     def close(self) -> None:
-        """Offer it no more. The path is left: a successor may have bound it anew."""
+        """Offer it no more."""
+        for taker in self._takers:
+            taker.close()
         self._socket.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
 
-def take(paths: Iterable[Path], host: str, port: int) -> socket.socket | None:
-    """A listening socket on this address (port 0: any) from the first router that offers one."""
+@dataclass(frozen=True)
+class Taken:
+    """A former life's listening socket; its routers know of it as long as `leases` are open."""
+
+    listener: socket.socket
+    leases: tuple[socket.socket, ...]
+
+    def release(self) -> None:
+        """Those routers have ended."""
+        for lease in self.leases:
+            lease.close()
+
+
+def take(paths: Iterable[Path], host: str, port: int) -> Taken | None:
+    """The listening socket on this address (port 0: any) of the routers that offer one."""
+    listeners: list[socket.socket] = []
+    leases: list[socket.socket] = []
     for path in paths:
-        for taken in _taken(path):
-            if _listens_on(taken, host, port):
-                return taken
-            address = ":".join(map(str, taken.getsockname()[:2]))
-            _LOG.info("a former life listens elsewhere", address=address)
-            taken.close()
-    return None
+        offered = _ask(path)
+        if offered is None:
+            continue
+        listener, lease = offered
+        if _listens_on(listener, host, port):
+            listeners.append(listener)
+            leases.append(lease)
+            continue
+        address = ":".join(map(str, listener.getsockname()[:2]))
+        _LOG.info("a former life listens elsewhere", address=address)
+        listener.close()
+        lease.close()
+    # One socket, by as many descriptors as there are routers.
+    for listener in listeners[1:]:
+        listener.close()
+    return Taken(listeners[0], tuple(leases)) if listeners else None
 
 
-def _taken(path: Path) -> Iterator[socket.socket]:
+def _ask(path: Path) -> tuple[socket.socket, socket.socket] | None:
+    """What the router behind the path offers, and the connection that it was asked on."""
+    asking = socket.socket(socket.AF_UNIX)
+    asking.settimeout(_PATIENCE_S)
+    descriptors: list[int] = []
     try:
-        with socket.socket(socket.AF_UNIX) as asking:
-            asking.settimeout(_PATIENCE_S)
-            asking.connect(str(path))
-            _, descriptors, _, _ = socket.recv_fds(asking, 1, 1)
+        asking.connect(str(path))
+        _, descriptors, _, _ = socket.recv_fds(asking, 1, 1)
     except OSError as error:
         _LOG.info("a router offers no socket", path=str(path), reason=str(error))
-        return
-    for descriptor in descriptors:
-        taken = socket.socket(fileno=descriptor)
-        taken.setblocking(False)
-        yield taken
+    if not descriptors:
+        asking.close()
+        return None
+    # One that is received outlives exec unless it is told not to: `gnomon restart` would leave the
+    # port open behind everybody's back.
+    os.set_inheritable(descriptors[0], False)
+    listener = socket.socket(fileno=descriptors[0])
+    listener.setblocking(False)
+    return listener, asking
+
+
+def _has_ended(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _listens_on(taken: socket.socket, host: str, port: int) -> bool:

@@ -7,7 +7,9 @@ import contextlib
 import gc
 import os
 import socket
+from pathlib import Path
 
+import structlog
 import uvloop
 
 from gnomon.app.child import Hand, Orders, run_child
@@ -21,6 +23,11 @@ from gnomon.router.router import Router
 from gnomon.router.seal import Seal
 from gnomon.settings import Settings
 from gnomon.spool.writer import SpoolWriter
+
+# How long control may take to come up where a router needs its word before it serves, in seconds.
+_CONTROL_PATIENCE_S = 10.0
+
+_LOG = structlog.get_logger(__name__)
 
 
 async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
@@ -48,9 +55,8 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
     loop = asyncio.get_running_loop()
     beating = loop.create_task(_beat(hand.heartbeat))
     listener = socket.socket(fileno=hand.listener)
-    await router.start(listener, relieves=hand.relieves)
-    offer = Offer(layout.handover_socket(hand.slot), listener)
-    loop.add_reader(offer.fileno(), offer.serve)
+    await router.start(listener, relieves=hand.relieves, patience_s=_CONTROL_PATIENCE_S)
+    offer = _offer(layout.handover_socket(incarnation.pid), listener)
     # What is alive now lives as long as the process: collections need not look at it again, and
     # a higher threshold keeps them off the request path (the bench `router` shows it).
     gc.collect()
@@ -58,12 +64,26 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
     gc.set_threshold(50_000, 20, 20)
     # A router serves on without a supervisor.
     await orders.drain.wait()
-    loop.remove_reader(offer.fileno())
-    offer.close()
-    # Perhaps every router ends now, and what waits on the socket is nobody else's to accept.
-    await router.drain(last=True)
-    spool.close()
+    # Without a next life every router ends now: what waits on the socket is nobody else's.
+    is_last = offer is None or not offer.is_taken
+    if offer is not None:
+        loop.remove_reader(offer.fileno())
+        offer.close()
+    await router.drain(last=is_last)
+    # The heart beats on while a slow disk is waited for.
+    await asyncio.to_thread(spool.close)
     beating.cancel()
+
+
+def _offer(path: Path, listener: socket.socket) -> Offer | None:
+    """Offers the listening socket from now on. Requests are served whether or not it can be."""
+    try:
+        offer = Offer(path, listener)
+    except OSError as error:
+        _LOG.warning("the listening socket is not offered", path=str(path), reason=error.strerror)
+        return None
+    asyncio.get_running_loop().add_reader(offer.fileno(), offer.serve)
+    return offer
 
 
 async def _beat(heartbeat: int) -> None:

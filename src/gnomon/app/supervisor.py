@@ -6,7 +6,8 @@ spool, control stops the instances. What control could not stop is stopped here.
 
 Where a supervisor was killed, its routers serve on. The next one takes their socket, starts routers
 of its own on it, and ends the former ones when these answer. `gnomon restart` is the same, on
-purpose: the process becomes a new supervisor by exec.
+purpose: the process becomes a new supervisor by exec. A life that does not come up leaves routers
+and instances of the former one as they were.
 """
 
 from __future__ import annotations
@@ -77,6 +78,19 @@ class Child:
     lifetime: int = -1
     deaths: list[float] = field(default_factory=list)
 
+    @property
+    def is_router(self) -> bool:
+        return self.listener >= 0
+
+    def hang_up(self) -> None:
+        """Closes this side's ends of its pipes: if it runs, its supervisor is gone for it."""
+        if self.lifetime >= 0:
+            os.close(self.lifetime)
+            self.lifetime = -1
+        if self.heartbeat is not None:
+            self.heartbeat.close()
+            self.heartbeat = None
+
 
 class Supervisor:
     """One life of one Gnomon."""
@@ -95,6 +109,9 @@ class Supervisor:
         self._key = os.urandom(KEY_BYTES)
         # Routers of a former life, until those of this one answer.
         self._former: list[Process] = []
+        self._taken: handover.Taken | None = None
+        self._relieving: asyncio.Task[None] | None = None
+        self._is_told_to_end = False
 
     async def run(self) -> None:
         """Until it is told to end.
@@ -107,8 +124,10 @@ class Supervisor:
         directory.refuse_long_path(self._layout)
         with running_file.hold(self._layout):
             running_file.remove(self._layout.root, os.environ)
-            taken = await self._end_former_life()
-            sockets = listening.open_sockets(self._settings.server, taken)
+            self._taken = await self._end_former_life()
+            sockets = listening.open_sockets(
+                self._settings.server, self._taken.listener if self._taken else None
+            )
             try:
                 await directory.prepare(self._layout)
                 await self._live(*sockets)
@@ -117,23 +136,28 @@ class Supervisor:
                 for opened in sockets:
                     opened.close()
         if self._left:
-            raise NotEnded(f"These instances could not be ended: {', '.join(self._left)}.")
+            raise NotEnded(f"These could not be ended: {', '.join(self._left)}.")
         if self._hopeless:
+            serving = " Routers and instances of the former life serve on." if self._former else ""
             raise NotComingUp(
                 f"Gnomon's {self._hopeless} died {_HOPELESS_DEATHS} times before it was up. What "
-                "it said is above."
+                f"it said is above.{serving}"
             )
 
-    async def _end_former_life(self) -> socket.socket | None:
+    async def _end_former_life(self) -> handover.Taken | None:
         """Ends what a former supervisor has left, but for routers that hand their socket over."""
         root = self._layout.root
         found = former.left(root)
+        for stale in {*self._layout.handover_sockets} - {
+            self._layout.handover_socket(process.pid) for process in found
+        }:
+            stale.unlink(missing_ok=True)
         if not found:
             return None
         names = [f"{process.name} {process.pid}" for process in found]
         _LOG.warning("following a former life", processes=names)
         routers = [process for process in found if former.is_router(process)]
-        places = [self._layout.handover_socket(former.slot(router)) for router in routers]
+        places = [self._layout.handover_socket(router.pid) for router in routers]
         server = self._settings.server
         taken = await asyncio.to_thread(handover.take, places, server.host, server.port)
         if taken is not None:
@@ -154,11 +178,13 @@ class Supervisor:
             self._left = [f"{process.name} (process {process.pid})" for process in left]
             self._former = left
             former.record(self._layout.root, self._processes())
+        if self._taken is not None:
+            self._taken.release()
 
     async def _live(self, routers: socket.socket, control: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ending.set)
+            loop.add_signal_handler(number, self._told_to_end)
         loop.add_signal_handler(RESTART_SIGNAL, self._restart)
         _become_subreaper()
         server = replace(
@@ -182,15 +208,21 @@ class Supervisor:
                 await self._spawn(child)
                 self._keepers[child.name] = asyncio.create_task(self._keep(child))
             await self._announce()
-            await self._end_former_routers()
+            if self._announced:
+                self._relieving = asyncio.create_task(self._end_former_routers())
             await self._ending.wait()
         finally:
             self._ending.set()
             # New connections are refused once the routers' own copies are closed, too.
             routers.close()
-            await self._end()
+            # Production is the former life's as long as this one has not come up.
+            await self._end(gives_way=bool(self._former) and not self._is_told_to_end)
             for task in watching:
                 task.cancel()
+
+    def _told_to_end(self) -> None:
+        self._is_told_to_end = True
+        self._ending.set()
 
     def _restart(self) -> None:
         """Becomes a new supervisor: all that is open here closes, as if this one had been killed.
@@ -240,9 +272,7 @@ class Supervisor:
         )
 
     def _router_pids(self) -> set[int]:
-        return {
-            child.process.pid for child in self._children if child.listener >= 0 and child.process
-        }
+        return {child.process.pid for child in self._children if child.is_router and child.process}
 
     def _processes(self) -> tuple[Process, ...]:
         """All that was started and is not known to have ended, former routers too."""
@@ -252,7 +282,7 @@ class Supervisor:
         reading, writing = os.pipe()
         descriptors = [reading]
         beats = -1
-        if child.listener >= 0:
+        if child.is_router:
             heard, beats = os.pipe()
             child.heartbeat = Heartbeat(heard, asyncio.get_running_loop().time())
             descriptors += [child.listener, beats]
@@ -297,10 +327,7 @@ class Supervisor:
         while True:
             assert child.process is not None, "a kept process has been started"
             status = await child.process.wait()
-            os.close(child.lifetime)
-            if child.heartbeat is not None:
-                child.heartbeat.close()
-                child.heartbeat = None
+            child.hang_up()
             if self._ending.is_set():
                 return
             child.deaths = [*child.deaths, loop.time()][-10:]
@@ -317,8 +344,11 @@ class Supervisor:
             if self._announced:
                 running_file.write(self._describe(), os.environ)
 
-    async def _end(self) -> None:
-        await self._end_former_routers()
+    async def _end(self, *, gives_way: bool) -> None:
+        """Ends all of it; or, giving way to the former life, only what this one has started."""
+        former_routers = self._relieving
+        if former_routers is None and not gives_way:
+            former_routers = asyncio.create_task(self._end_former_routers())
         by_kind = {
             "router": self._limits.router_s,
             "collector": self._limits.collector_s,
@@ -326,8 +356,15 @@ class Supervisor:
         }
         for kind, limit_s in by_kind.items():
             ending = [child for child in self._children if child.name.split()[0] == kind]
-            await asyncio.gather(*(self._end_one(child, limit_s) for child in ending))
-        await self._end_instances()
+            await asyncio.gather(
+                *(self._end_one(child, limit_s, gives_way=gives_way) for child in ending)
+            )
+            if kind == "router" and former_routers is not None:
+                await former_routers
+        if gives_way:
+            former.record(self._layout.root, self._former)
+        else:
+            await self._end_instances()
 
     async def _end_instances(self) -> None:
         """Those that control has not stopped: it may have been killed, hung or not yet begun."""
@@ -339,12 +376,16 @@ class Supervisor:
         self._left += leftovers.living(root)
         former.forget(root)
 
-    async def _end_one(self, child: Child, limit_s: float) -> None:
+    async def _end_one(self, child: Child, limit_s: float, *, gives_way: bool) -> None:
         keeper = self._keepers.get(child.name)
         if child.process is None or keeper is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            child.process.terminate()
+        if gives_way and not child.is_router:
+            # At a SIGTERM control would stop the instances.
+            child.hang_up()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                child.process.terminate()
         await asyncio.wait([keeper], timeout=limit_s)
         if not keeper.done():
             _LOG.error("a process did not end in time and is killed", process=child.name)

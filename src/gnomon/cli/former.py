@@ -72,10 +72,5 @@ def is_router(process: Process) -> bool:
     return process.name.startswith("router")
 
 
-def slot(router: Process) -> int:
-    """Which of the routers it is."""
-    return int(router.name.split()[1])
-
-
 def _file(data_dir: Path) -> Path:
     return data_dir / "processes.json"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 # Linux's bound on the path of a Unix socket, in bytes (unix(7)), without the closing zero.
 _MAX_SOCKET_PATH_BYTES = 107
-# For the longest path that can come to be.
-_MOST_ROUTERS = 999
+# The highest process id of Linux (proc(5), pid_max): for the longest path that can come to be.
+_MAX_PID = 4_194_304
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Layout:
     @property
     def excess_bytes(self) -> int:
         """By how much the root's path is too long for a socket in it; at most 0 is well."""
-        longest = self.handover_socket(_MOST_ROUTERS)
+        longest = self.handover_socket(_MAX_PID)
         return len(os.fsencode(longest)) - _MAX_SOCKET_PATH_BYTES
 
     @property
@@ -69,6 +69,14 @@ class Layout:
         """The last routing snapshot of the router in a slot."""
         return self.root / "routers" / f"{slot}.snapshot"
 
-    def handover_socket(self, slot: int) -> Path:
-        """Where the router in a slot hands its listening socket to a new supervisor."""
-        return self.root / "routers" / f"{slot}.sock"
+    def handover_socket(self, pid: int) -> Path:
+        """Where the router with this process id hands its listening socket to a new supervisor.
+
+        By process, not by slot: of several lives each router is to be found.
+        """
+        return self.root / "routers" / f"{pid}.sock"
+
+    @property
+    def handover_sockets(self) -> list[Path]:
+        """Of all routers that are, and of those that were killed."""
+        return list((self.root / "routers").glob("*.sock"))

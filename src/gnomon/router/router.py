@@ -47,8 +47,6 @@ _SLICE = 20
 _SHADOWS_DESCRIPTORS = 0.25
 # Control has so long (s) to say what changed since the snapshot on disk; it takes milliseconds.
 _FIRST_UPDATE_LIMIT_S = 1.0
-# While others serve it may take its time to come up (s).
-_RELIEF_LIMIT_S = 10.0
 # The kernel's queue of connections that wait to be accepted.
 _BACKLOG = 4096
 
@@ -134,33 +132,42 @@ class Router:
 
     # --- Life ---------------------------------------------------------------------------------
 
-    async def start(self, listener: socket.socket, *, relieves: bool = False) -> None:
+    async def start(
+        self, listener: socket.socket, *, relieves: bool = False, patience_s: float = 0.0
+    ) -> None:
         """Serve on `listener`, which is bound, from what control says or, without it, the disk.
 
-        `relieves`: others serve on the same socket, so that control can be waited for.
+        Control is waited for as long as `patience_s` if the disk does not say all, or `relieves`:
+        others serve on the same socket. Connections wait meanwhile.
         """
         snapshot = await asyncio.to_thread(snapshot_file.load, self._snapshot_path, self._seal)
         if snapshot is not None:
             await self._apply(snapshot)
         self.tick()
         loop = asyncio.get_running_loop()
+        self._keeping = loop.create_task(self._keep_snapshot())
         self._tasks = [
             loop.create_task(self._repeat(_SWEEP_INTERVAL_S, self._sweep)),
             loop.create_task(self._repeat(_TICK_INTERVAL_S, self.tick)),
-            loop.create_task(self._keep_snapshot()),
+            self._keeping,
             loop.create_task(self._feed.run()),
         ]
-        # On disk may be instances that were stopped while no router ran.
-        try:
-            async with asyncio.timeout(_RELIEF_LIMIT_S if relieves else _FIRST_UPDATE_LIMIT_S):
-                await (self._feed.heard() if relieves else self._feed.asked())
-        except TimeoutError:
-            log.warning("control is away: serving from the snapshot on disk", version=self.version)
+        is_whole = snapshot is not None and snapshot.version > 0
+        await self._first_update(0.0 if is_whole and not relieves else patience_s)
         listener.setblocking(False)
         self._listener = listener
         self._server = await loop.create_server(
             self._clients.connect, sock=listener, backlog=_BACKLOG
         )
+
+    async def _first_update(self, patience_s: float) -> None:
+        """Waits for control, which may be away; longer only with patience."""
+        try:
+            async with asyncio.timeout(max(patience_s, _FIRST_UPDATE_LIMIT_S)):
+                # On disk may be instances that were stopped while no router ran.
+                await (self._feed.heard() if patience_s else self._feed.asked())
+        except TimeoutError:
+            log.warning("control is away: serving from the snapshot on disk", version=self.version)
 
     async def drain(self, *, last: bool = False) -> None:
         """Stop accepting, answer what is open, write what there is to write.
@@ -171,8 +178,13 @@ class Router:
         self._clients.is_draining = True
         if last:
             await self._accept_waiting()
+        else:
+            # The snapshot's place on the disk is a successor's, which has another key.
+            self._keeping.cancel()
         if self._server is not None:
             self._server.close()
+        # What was accepted in this very moment has yet to reach its protocol.
+        await asyncio.sleep(_SWEEP_INTERVAL_S)
         began_s = self._clock.monotonic_s()
         while self._clients.open:
             is_patient = self._clock.monotonic_s() - began_s < self._settings.drain_idle_s
