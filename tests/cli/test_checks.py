@@ -18,7 +18,6 @@ DIRECTORY = Directory(
     mode=0o700,
     free_bytes=100 * GIB,
     filesystem="ext4",
-    excess_bytes=-90,
 )
 WELL = Facts(
     python=(3, 11, 2),
@@ -67,7 +66,6 @@ def a_port(state, reason=""):
         ({"open_files": (1024, 4096)}, "warn", "open files", "limits.conf"),
         ({"open_files": (64, -1)}, "fail", "open files", "ulimit -n 65536"),
         ({"open_files": (-1, -1)}, "ok", "open files", ""),
-        (a_directory(excess_bytes=3), "fail", "data directory", "3 bytes too long"),
         (a_directory(is_directory=False), "fail", "data directory", "is a file"),
         (a_directory(is_writable=False), "fail", "data directory", "cannot be written"),
         (a_directory(mode=0o777), "fail", "data directory", "chmod 700 /d"),

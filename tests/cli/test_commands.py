@@ -90,12 +90,6 @@ def test_a_data_directory_that_cannot_be_made_is_named(gnomon, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_data_directory_whose_path_is_too_long_for_a_socket_is_named(gnomon, tmp_path):
-    done = gnomon("up", "--data-dir", str(tmp_path / ("d" * 120)))
-    assert done.returncode == 1
-    assert "too long for a socket" in done.stderr
-
-
 def test_a_bad_setting_is_named(gnomon, tmp_path):
     done = gnomon("up", "--data-dir", str(tmp_path / "d"), GNOMON_SERVER_PORT="many")
     assert done.returncode == 1

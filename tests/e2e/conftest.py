@@ -11,7 +11,8 @@ _numbers = itertools.count()
 def gnomon(tmp_path_factory):
     """One Gnomon for all tests of a worker: each has endpoints of its own."""
     with running_gnomon(
-        tmp_path_factory.mktemp("gnomon"),
+        # Deeper than a socket's address is long.
+        tmp_path_factory.mktemp("gnomon") / ("d" * 110),
         # boto3 keeps idle connections: they need not be waited for when a worker ends.
         GNOMON_ROUTER_DRAIN_IDLE_S="0.2",
     ) as running:

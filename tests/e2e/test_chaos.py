@@ -45,6 +45,15 @@ def near(flight, kills, before_s=0.0):
     return any(flight.was_open(kill.from_s - before_s, kill.to_s) for kill in kills)
 
 
+def before(flight, kills):
+    """The kills shortly before a request, for whoever looks for what failed it."""
+    return [
+        (kill.kind, flight.began_s - kill.to_s)
+        for kill in kills
+        if 0 < flight.began_s - kill.from_s < 2
+    ]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """One endpoint's test from Running to Completed, with all the kills."""
@@ -109,7 +118,8 @@ def test_each_kind_was_killed_often_and_is_whole_again(run):
 
 def test_nothing_fails_but_what_was_in_flight_in_what_died(run):
     deadly = run.chaos.of(ROUTER, PRODUCTION)
-    assert [flight for flight in run.failures if not near(flight, deadly)] == []
+    unexplained = [flight for flight in run.failures if not near(flight, deadly)]
+    assert [(flight, before(flight, run.chaos.kills)) for flight in unexplained] == []
     for kill in deadly:
         open_then = [f for f in run.flights.values() if f.was_open(kill.from_s, kill.to_s)]
         failed = [f for f in run.failures if f.was_open(kill.from_s, kill.to_s)]

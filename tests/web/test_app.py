@@ -88,6 +88,7 @@ async def test_a_body_without_end_is_cut_off(client):
 async def test_the_status_has_what_is_there(client):
     await make_model(client.control, "m")
     status = (await client.get("/gnomon/v1/status")).json()
+    assert status.pop("light").startswith("nice 10")
     assert status == {"endpoints": [], "instances": [], "experiments": [], "routers": []}
 
 

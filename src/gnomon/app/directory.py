@@ -13,16 +13,6 @@ from gnomon.store.database import sqlite_url
 from gnomon.store.migrate import DatabaseName, migrate
 
 
-def refuse_long_path(layout: Layout) -> None:
-    """Raises DataDirectoryError where the feed's socket could not be made for its path's length."""
-    excess = layout.excess_bytes
-    if excess > 0:
-        raise DataDirectoryError(
-            f"The path {layout.root} is {excess} bytes too long for a socket in it. Name another "
-            "directory with --data-dir."
-        )
-
-
 async def prepare(layout: Layout) -> None:
     """Makes the directories and brings both databases to this version's tables.
 

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import structlog
 
+from gnomon.model.socket_name import short_name
+
 # A router answers as soon as its loop comes round (s); one that hangs is passed over.
 _PATIENCE_S = 5.0
 # struct ucred of unix(7).
@@ -42,7 +44,8 @@ class Offer:
         try:
             # Whose process id this was before is dead.
             path.unlink(missing_ok=True)
-            self._socket.bind(str(path))
+            with short_name(path) as name:
+                self._socket.bind(name)
             path.chmod(0o600)
             self._socket.listen()
         except OSError:
@@ -125,7 +128,8 @@ def _ask(path: Path) -> tuple[socket.socket, socket.socket] | None:
     asking.settimeout(_PATIENCE_S)
     descriptors: list[int] = []
     try:
-        asking.connect(str(path))
+        with short_name(path) as name:
+            asking.connect(name)
         _, descriptors, _, _ = socket.recv_fds(asking, 1, 1)
     except OSError as error:
         _LOG.info("a router offers no socket", path=str(path), reason=str(error))

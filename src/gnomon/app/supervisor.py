@@ -121,7 +121,6 @@ class Supervisor:
         """
         listening.refuse_beyond_loopback(self._settings.server.host)
         servers.check(self._settings.hosting.external)
-        directory.refuse_long_path(self._layout)
         with running_file.hold(self._layout):
             running_file.remove(self._layout.root, os.environ)
             self._taken = await self._end_former_life()

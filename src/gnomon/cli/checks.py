@@ -125,10 +125,7 @@ def directory(facts: Facts) -> Iterator[Finding]:
     found = facts.directory
     where = str(found.path)
     elsewhere = "name another with --data-dir"
-    if found.excess_bytes > 0:
-        said = f"The path {where} is {found.excess_bytes} bytes too long for a socket in it"
-        yield Finding(Level.FAIL, "data directory", f"{said}: {elsewhere}.")
-    elif not found.is_directory:
+    if not found.is_directory:
         yield Finding(Level.FAIL, "data directory", f"{found.nearest} is a file: {elsewhere}.")
     elif not found.is_writable:
         said = f"{found.nearest} cannot be written by you"

@@ -54,8 +54,6 @@ class Directory:
     mode: int | None
     free_bytes: int
     filesystem: str
-    # By how much its path is too long for a socket in it.
-    excess_bytes: int
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,6 @@ def _directory(layout: Layout) -> Directory:
         mode=nearest.stat().st_mode & 0o777 if is_there else None,
         free_bytes=usage.f_bavail * usage.f_frsize,
         filesystem=_filesystem(nearest),
-        excess_bytes=layout.excess_bytes,
     )
 
 

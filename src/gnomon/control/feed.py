@@ -18,6 +18,7 @@ import structlog
 from gnomon.model.feed_wire import FeedBroken, encode, read_message
 from gnomon.model.records import IncarnationRecord
 from gnomon.model.snapshot import Incarnation, Report, Update
+from gnomon.model.socket_name import short_name
 
 # How long a report without news waits for its answer: also how old a report of a live router is
 # at most.
@@ -45,14 +46,17 @@ class Feed:
         self._reports: dict[str, Report] = {}
         self._news = asyncio.Event()
         self._server: asyncio.Server | None = None
+        # What the socket is named by: the server removes it by that name when it closes.
+        self._held = contextlib.ExitStack()
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(self, path: Path) -> None:
         """Listens on `path`, which only this user may open."""
         path.unlink(missing_ok=True)
+        name = self._held.enter_context(short_name(path))
         mask = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._accepted, path)
+            self._server = await asyncio.start_unix_server(self._accepted, name)
         finally:
             os.umask(mask)
 
@@ -64,6 +68,7 @@ class Feed:
             writer.close()
         self.announce()
         await asyncio.gather(*self._connections)
+        self._held.close()
 
     def announce(self) -> None:
         """There is a new version: answers every router that waits."""

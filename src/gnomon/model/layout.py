@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-
-# Linux's bound on the path of a Unix socket, in bytes (unix(7)), without the closing zero.
-_MAX_SOCKET_PATH_BYTES = 107
-# The highest process id of Linux (proc(5), pid_max): for the longest path that can come to be.
-_MAX_PID = 4_194_304
 
 
 @dataclass(frozen=True)
@@ -38,12 +32,6 @@ class Layout:
     @property
     def feed_socket(self) -> Path:
         return self.root / "feed.sock"
-
-    @property
-    def excess_bytes(self) -> int:
-        """By how much the root's path is too long for a socket in it; at most 0 is well."""
-        longest = self.handover_socket(_MAX_PID)
-        return len(os.fsencode(longest)) - _MAX_SOCKET_PATH_BYTES
 
     @property
     def spool(self) -> Path:

@@ -16,6 +16,7 @@ import structlog
 from gnomon.errors import GnomonError
 from gnomon.model import feed_wire
 from gnomon.model.snapshot import Incarnation, Report, Update
+from gnomon.model.socket_name import short_name
 
 # Between attempts to reach control (s): doubled from the first to the last.
 _FIRST_WAIT_S = 0.05
@@ -83,7 +84,8 @@ class Feed:
 
     async def _converse(self) -> bool:
         """Talk until control hangs up; whether it said anything."""
-        reader, writer = await asyncio.open_unix_connection(self._path)
+        with short_name(self._path) as name:
+            reader, writer = await asyncio.open_unix_connection(name)
         has_spoken = False
         self._unanswered = 0
         self._writer = writer

@@ -209,7 +209,12 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 def _runs(pid: int) -> bool:
+    """Whether anything of the process is left that could hold its sockets open.
+
+    The last of its threads closes them, and its first one may be a zombie before that.
+    """
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
     except psutil.NoSuchProcess:
         return False
