@@ -16,7 +16,6 @@ from typing import Any
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
-from gnomon.app.machine import new_id
 from gnomon.control import api
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
@@ -27,12 +26,13 @@ from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
 from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting.interpreters import Interpreters
+from gnomon.hosting.session import boot_id
 from gnomon.model.arn import Account
 from gnomon.model.snapshot import Update
 from gnomon.settings import HostingSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
-from gnomon.store.state import routing
+from gnomon.store.state import routing, steady_time
 from gnomon.testing.fake_host import FakeHost, FakeMachine
 
 _LOOK_S = 0.01
@@ -135,7 +135,12 @@ async def running_control(
     url = sqlite_url(directory / "state.db")
     await migrate("state", url)
     database = Database(url)
-    transactions = Transactions(database, Account("us-east-1", "000000000000"), clock, new_id)
+    async with database.writing() as connection:
+        offset_s = await steady_time.offset_s(
+            connection, boot_id(), clock.now_s(), clock.monotonic_s()
+        )
+    account = Account("us-east-1", "000000000000")
+    transactions = Transactions(database, account, clock, offset_s, os.urandom)
     host = FakeHost(machine)
 
     async def changes(version: int) -> Update:

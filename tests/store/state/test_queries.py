@@ -1,21 +1,8 @@
-import pytest
-
 from gnomon.model.records import EventRecord, IncarnationRecord
 from gnomon.model.snapshot import Endpoint, Removed, Variant
 from gnomon.model.spec import CaptureDefinition
-from gnomon.store.database import Database, sqlite_url
-from gnomon.store.migrate import migrate
 from gnomon.store.state import instances, resources, routing
 from gnomon.testing.builders import a_variant, an_endpoint, an_experiment, an_instance
-
-
-@pytest.fixture
-async def database(tmp_path):
-    url = sqlite_url(tmp_path / "state.db")
-    await migrate("state", url)
-    database = Database(url)
-    yield database
-    await database.close()
 
 
 async def test_records_come_back_as_they_were(database):
@@ -33,7 +20,7 @@ async def test_records_come_back_as_they_were(database):
 
 async def test_an_instance_and_a_capture_and_an_event_come_back_as_they_were(database):
     instance = an_instance(a_variant(), ended_at_s=3.0, left_version=4)
-    event = EventRecord("E", 1.0, "endpoint", "O", "ep", "", "Creating", "why")
+    event = EventRecord("E", 1.0, 1.0, "endpoint", "O", "ep", "", "Creating", "why")
     definition = CaptureDefinition("s3://bucket/x", ("text/csv",), ())
     async with database.writing() as connection:
         await instances.add_instance(connection, instance)

@@ -47,7 +47,7 @@ async def begin_endpoint(
         failure_reason="",
         desired=spec,
         serving=None,
-        changing_since_s=call.now_s,
+        changing_since_s=call.steady_s,
     )
     await add_endpoint(call, record)
     return record
@@ -109,7 +109,7 @@ async def update_endpoint(call: Call, params: Params) -> dict[str, Any]:
         f"UpdateEndpoint to {config.name}",
         desired=spec,
         failure_reason="",
-        changing_since_s=call.now_s,
+        changing_since_s=call.steady_s,
     )
     return {"EndpointArn": record.arn}
 
