@@ -1,0 +1,249 @@
+"""Control dies at every boundary of every action, and the end is the same as if it had not.
+
+One scenario takes control through all that it does. In each run it dies once, at one boundary,
+while a real router answers from its snapshot; the next life takes up what is unfinished. What is
+the same: the rows of the state database, the routing snapshot, the instances that run, how often
+each was started, the course that endpoints and experiments took, and one captured record for each
+request under the test. No request fails.
+"""
+
+import asyncio
+import datetime as dt
+import json
+import re
+import shutil
+from collections import Counter
+from typing import get_args
+
+import msgspec
+import pytest
+from sqlalchemy import select
+
+from gnomon.control.actions import (
+    DrainInstance,
+    EndpointAction,
+    ExperimentAction,
+    Serve,
+    SetStatus,
+    Settle,
+    StartInstance,
+    StopInstance,
+)
+from gnomon.model.lifecycle import ENDPOINT, EXPERIMENT
+from gnomon.store.state import tables
+from gnomon.store.state.instances import events_of, instances_of
+from gnomon.store.state.resources import ENDPOINT_CONFIGS, ENDPOINTS, EXPERIMENTS, MODELS
+from gnomon.store.telemetry import queries
+from gnomon.testing.faults import INTENT_MOMENTS, MOMENTS, Boundary, Faults
+from gnomon.testing.lives import machine_with_lives, make_databases
+from gnomon.testing.requests import (
+    experiment_request,
+    make_config,
+    make_endpoint,
+    make_model,
+    shadow_mode,
+)
+
+ACTIONS = get_args(EndpointAction | ExperimentAction)
+DESTINATION = "s3://bucket/faults"
+
+# How often the scenario reaches the boundaries of an action; those not named, once.
+TIMES = {Serve: 4, Settle: 4, SetStatus: 4, DrainInstance: 2, StartInstance: 2, StopInstance: 2}
+# A start that is intended and fails before the host is asked is one more.
+INTENDED_TIMES = {StartInstance: 3, StopInstance: 2}
+
+EVERY_BOUNDARY = [
+    Boundary(action, moment, time)
+    for action in ACTIONS
+    for moment in MOMENTS
+    for time in range(1, TIMES.get(action, 1) + 1)
+] + [
+    Boundary(action, moment, time)
+    for action, times in INTENDED_TIMES.items()
+    for moment in INTENT_MOMENTS
+    for time in range(1, times + 1)
+]
+FIRST = [boundary for boundary in EVERY_BOUNDARY if boundary.time == 1]
+LATER = [boundary for boundary in EVERY_BOUNDARY if boundary.time > 1]
+
+
+class Outcome:
+    """What is compared, and what is counted, of one run."""
+
+    def __init__(self, faults):
+        self.faults = faults
+        self.states = {}
+
+
+async def scenario(lives, outcome):
+    """An endpoint; an update that fails; a test by its schedule, changed on the way; the end."""
+    await make_endpoint(lives)
+    await make_model(lives, "shad")
+    await make_model(lives, "bad", "s3://bucket/missing.tar.gz")
+    await make_config(lives, "bad-config", "bad")
+    async with lives.traffic("ep"):
+        await lives.call("UpdateEndpoint", EndpointName="ep", EndpointConfigName="bad-config")
+        await lives.until_endpoint("ep", "InService")
+        outcome.states["failed"] = await state_of(lives)
+        request = experiment_request(
+            Schedule={"StartTime": from_now(lives, 600), "EndTime": from_now(lives, 6000)},
+            DataStorageConfig={"Destination": DESTINATION},
+        )
+        await lives.call("CreateInferenceExperiment", **request)
+        await lives.until_experiment("exp", "Created")
+        await lives.pass_time(601)
+        await lives.until_experiment("exp", "Running")
+        await lives.call("UpdateInferenceExperiment", Name="exp", ShadowModeConfig=shadow_mode(100))
+        await lives.until_experiment("exp", "Running")
+        outcome.states["running"] = await state_of(lives)
+        await lives.until_answered(5)
+        await lives.pass_time(6000)
+        await lives.until_experiment("exp", "Completed")
+        await note_records(lives, outcome)
+        outcome.states["completed"] = await state_of(lives)
+        await lives.until_answered(5)
+    await lives.call("DeleteEndpoint", EndpointName="ep")
+
+    async def is_gone():
+        return not (await lives.call("ListEndpoints"))["Endpoints"]
+
+    await lives.until(is_gone, "the end of the endpoint")
+    outcome.states["gone"] = await state_of(lives)
+
+
+async def note_records(lives, outcome):
+    """What is readable at the moment in which the test is shown as Completed."""
+    outcome.captured = lives.captured(DESTINATION)
+    outcome.answered = list(lives.answered)
+    shadows = {
+        spec.instance_id for spec in lives.machine.starts if spec.variant_name != "AllTraffic"
+    }
+    outcome.mirrored = Counter(int(body) for id_, body in lives.machine.answers if id_ in shadows)
+    async with lives.state.reading() as connection:
+        (experiment,) = await EXPERIMENTS.all(connection)
+    async with lives.telemetry.reading() as connection:
+        outcome.pairs = (await queries.pair_summary(connection, experiment.id)).pairs
+
+
+async def state_of(lives):
+    """Everything there is when nothing is under way, but for ids, times, ports and versions."""
+    await lives.until_at_rest()
+    async with lives.state.reading() as connection:
+        instances = await instances_of(connection)
+        running = [i for i in instances if i.id in lives.machine.running()]
+        captures = await connection.execute(select(tables.captures.c.definition))
+        state = {
+            "models": await MODELS.all(connection),
+            "configs": await ENDPOINT_CONFIGS.all(connection),
+            "endpoints": await ENDPOINTS.all(connection),
+            "experiments": await EXPERIMENTS.all(connection),
+            "captures": list(captures.scalars()),
+            "running": sorted(running, key=lambda i: (i.variant_name, i.id)),
+            "snapshot": sorted(lives.known(), key=lambda endpoint: endpoint.name),
+            "course": {
+                kind: [
+                    (event.name, event.before, event.after, event.reason)
+                    for event in reversed(await events_of(connection))
+                    if event.kind == kind
+                ]
+                for kind in (ENDPOINT.name, EXPERIMENT.name)
+            },
+            # An intent that no host heard of was never an instance.
+            "ended": sorted(
+                (i.variant_name, i.status)
+                for i in instances
+                if i.id in lives.machine.instances and i not in running
+            ),
+            "starts": sorted((s.variant_name, s.light) for s in lives.machine.starts),
+        }
+    ids = [spec.instance_id for spec in lives.machine.starts]
+    assert len(ids) == len(set(ids)), "an instance was started twice"
+    return json.loads(anonymous(json.dumps(msgspec.to_builtins(state), sort_keys=True)))
+
+
+def anonymous(text):
+    """Each id becomes a number, in the order in which they appear."""
+    names = {}
+    text = re.sub(r'"(\w+_s|port|version|left_version)": [0-9.]+', r'"\1": 0', text)
+    text = re.sub(r"\bexp-[0-9a-f]{8}\b", "exp-config", text)
+    return re.sub(
+        r"\b([0-9A-HJKMNP-TV-Z]{26}|[0-9a-f]{32})\b",
+        lambda found: names.setdefault(found[0], f"id {len(names)}"),
+        text,
+    )
+
+
+def from_now(lives, seconds):
+    return dt.datetime.fromtimestamp(lives.clock.now_s() + seconds, dt.UTC)
+
+
+def numbers(records):
+    return Counter(int(record["eventMetadata"]["inferenceId"]) for record in records)
+
+
+@pytest.fixture(scope="module")
+def databases(tmp_path_factory):
+    path = tmp_path_factory.mktemp("databases")
+    asyncio.run(make_databases(path))
+    return path
+
+
+def run(databases, path, target=None):
+    shutil.copytree(databases, path, dirs_exist_ok=True)
+    outcome = Outcome(Faults(target))
+
+    async def play():
+        async with machine_with_lives(path, outcome.faults) as lives:
+            outcome.lives = lives
+            await scenario(lives, outcome)
+
+    asyncio.run(play())
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def undisturbed(databases, tmp_path_factory):
+    return run(databases, tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_the_scenario_reaches_every_boundary_as_often_as_the_tests_say(undisturbed):
+    reached = Counter((boundary.action, boundary.moment) for boundary in EVERY_BOUNDARY)
+    assert undisturbed.faults.reached == reached
+    assert {boundary.action for boundary in FIRST} == set(ACTIONS)
+    assert undisturbed.lives.lives == 1
+    check_whole(undisturbed)
+
+
+@pytest.mark.parametrize("boundary", FIRST, ids=str)
+def test_after_a_death_at_any_boundary_the_end_is_the_same(
+    databases, tmp_path, undisturbed, boundary
+):
+    check(run(databases, tmp_path, boundary), undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("boundary", LATER, ids=str)
+def test_a_death_the_next_time_is_no_different(databases, tmp_path, undisturbed, boundary):
+    check(run(databases, tmp_path, boundary), undisturbed)
+
+
+def check(outcome, undisturbed):
+    assert outcome.faults.has_struck, "control never came to where it was to die"
+    assert outcome.lives.lives == 2
+    check_whole(outcome)
+    for name, state in undisturbed.states.items():
+        assert outcome.states[name] == state, name
+
+
+def check_whole(outcome):
+    """No request failed; records are one to one with what was answered under the test."""
+    assert outcome.lives.failures == []
+    production = numbers(outcome.captured["AllTraffic"])
+    assert set(production.values()) == {1}
+    surely = {sent.number for sent in outcome.answered if sent.began and sent.ended}
+    perhaps = {sent.number for sent in outcome.answered if sent.began or sent.ended}
+    assert len(surely) > 5
+    assert surely <= set(production) <= perhaps
+    assert numbers(outcome.captured["Shadow-01"]) == outcome.mirrored
+    assert outcome.pairs == sum(outcome.mirrored.values()) > 5
+    assert outcome.lives.machine.running() == set()
