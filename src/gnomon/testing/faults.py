@@ -154,6 +154,11 @@ class Life:
 _LIFE: ContextVar[Life | None] = ContextVar("life", default=None)
 
 
+def begin_in_this_context(life: Life) -> None:
+    """All that is begun from here on is this life's: for a process that is one."""
+    _LIFE.set(life)
+
+
 def own_tasks() -> None:
     """From now on each task that a life's task makes in this loop belongs to that life."""
 
