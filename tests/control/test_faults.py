@@ -67,6 +67,21 @@ FIRST = [boundary for boundary in EVERY_BOUNDARY if boundary.time == 1]
 LATER = [boundary for boundary in EVERY_BOUNDARY if boundary.time > 1]
 
 
+# What a promotion has that an end by the schedule has not: the promoted instances serve on, of low
+# CPU weight, until others of normal weight are there.
+PROMOTION = (
+    [Boundary(StartInstance, moment, 3) for moment in (*MOMENTS, *INTENT_MOMENTS)]
+    + [
+        Boundary(StopInstance, moment, time)
+        for moment in (*MOMENTS, *INTENT_MOMENTS)
+        for time in (1, 2)
+    ]
+    + [Boundary(DrainInstance, moment, time) for moment in MOMENTS for time in (1, 2)]
+    + [Boundary(action, moment, 3) for action in (Serve, Settle) for moment in MOMENTS]
+    + [Boundary(SetStatus, moment, 2) for moment in MOMENTS]
+)
+
+
 class Outcome:
     """What is compared, and what is counted, of one run."""
 
@@ -109,6 +124,35 @@ async def scenario(lives, outcome):
 
     await lives.until(is_gone, "the end of the endpoint")
     outcome.states["gone"] = await state_of(lives)
+
+
+async def promotion(lives, outcome):
+    """A test without a schedule, whose shadow becomes production."""
+    await make_endpoint(lives)
+    await make_model(lives, "shad")
+    request = experiment_request(
+        ShadowModeConfig=shadow_mode(100), DataStorageConfig={"Destination": DESTINATION}
+    )
+    async with lives.traffic("ep"):
+        await lives.call("CreateInferenceExperiment", **request)
+        await lives.until_experiment("exp", "Running")
+        await lives.until_answered(8)
+        await lives.call(
+            "StopInferenceExperiment",
+            Name="exp",
+            ModelVariantActions={"AllTraffic": "Remove", "Shadow-01": "Promote"},
+            DesiredState="Completed",
+        )
+        await lives.until_experiment("exp", "Completed")
+        await note_records(lives, outcome)
+
+        async def is_of_normal_weight():
+            running = [lives.machine.instances[id_].spec for id_ in lives.machine.running()]
+            return [(spec.variant_name, spec.light) for spec in running] == [("Shadow-01", False)]
+
+        await lives.until(is_of_normal_weight, "an instance of normal weight, alone")
+        outcome.states["promoted"] = await state_of(lives)
+        await lives.until_answered(5)
 
 
 async def note_records(lives, outcome):
@@ -188,7 +232,7 @@ def databases(tmp_path_factory):
     return path
 
 
-def run(databases, path, target=None):
+def run(databases, path, target=None, scenario=scenario):
     shutil.copytree(databases, path, dirs_exist_ok=True)
     outcome = Outcome(Faults(target))
 
@@ -218,32 +262,49 @@ def test_the_scenario_reaches_every_boundary_as_often_as_the_tests_say(undisturb
 def test_after_a_death_at_any_boundary_the_end_is_the_same(
     databases, tmp_path, undisturbed, boundary
 ):
-    check(run(databases, tmp_path, boundary), undisturbed)
+    check(run(databases, tmp_path, boundary), undisturbed, check_whole)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("boundary", LATER, ids=str)
 def test_a_death_the_next_time_is_no_different(databases, tmp_path, undisturbed, boundary):
-    check(run(databases, tmp_path, boundary), undisturbed)
+    check(run(databases, tmp_path, boundary), undisturbed, check_whole)
 
 
-def check(outcome, undisturbed):
+@pytest.fixture(scope="module")
+def promoted(databases, tmp_path_factory):
+    return run(databases, tmp_path_factory.mktemp("promoted"), None, promotion)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("boundary", PROMOTION, ids=str)
+def test_a_promotion_ends_the_same(databases, tmp_path, promoted, boundary):
+    check(run(databases, tmp_path, boundary, promotion), promoted, check_records)
+
+
+def check(outcome, undisturbed, check_run):
     assert outcome.faults.has_struck, "control never came to where it was to die"
     assert outcome.lives.lives == 2
-    check_whole(outcome)
+    check_run(outcome)
     for name, state in undisturbed.states.items():
         assert outcome.states[name] == state, name
 
 
-def check_whole(outcome):
+def check_records(outcome):
     """No request failed; records are one to one with what was answered under the test."""
     assert outcome.lives.failures == []
-    production = numbers(outcome.captured["AllTraffic"])
-    assert set(production.values()) == {1}
+    production, shadow = (numbers(outcome.captured[name]) for name in ("AllTraffic", "Shadow-01"))
+    assert set(production.values()) == set(shadow.values()) == {1}
     surely = {sent.number for sent in outcome.answered if sent.began and sent.ended}
     perhaps = {sent.number for sent in outcome.answered if sent.began or sent.ended}
     assert len(surely) > 5
     assert surely <= set(production) <= perhaps
+    assert outcome.pairs == shadow.total() > 5
+    assert shadow <= production
+    assert shadow <= outcome.mirrored
+
+
+def check_whole(outcome):
+    check_records(outcome)
     assert numbers(outcome.captured["Shadow-01"]) == outcome.mirrored
-    assert outcome.pairs == sum(outcome.mirrored.values()) > 5
     assert outcome.lives.machine.running() == set()
