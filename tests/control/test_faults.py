@@ -8,6 +8,7 @@ request under the test. No request fails.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import re
@@ -29,12 +30,25 @@ from gnomon.control.actions import (
     StartInstance,
     StopInstance,
 )
+from gnomon.hosting.host import InstanceSpec
+from gnomon.hosting.images import Command
 from gnomon.model.lifecycle import ENDPOINT, EXPERIMENT
-from gnomon.store.state import tables
+from gnomon.store.database import Database, sqlite_url
+from gnomon.store.state import routing, tables
 from gnomon.store.state.instances import events_of, instances_of
 from gnomon.store.state.resources import ENDPOINT_CONFIGS, ENDPOINTS, EXPERIMENTS, MODELS
 from gnomon.store.telemetry import queries
-from gnomon.testing.faults import INTENT_MOMENTS, MOMENTS, Boundary, Faults
+from gnomon.testing.fake_host import FakeHost, FakeMachine
+from gnomon.testing.faults import (
+    INTENT_MOMENTS,
+    MOMENTS,
+    Boundary,
+    ControlDied,
+    Faults,
+    Life,
+    MortalDatabase,
+    MortalHost,
+)
 from gnomon.testing.lives import machine_with_lives, make_databases
 from gnomon.testing.requests import (
     experiment_request,
@@ -43,6 +57,7 @@ from gnomon.testing.requests import (
     make_model,
     shadow_mode,
 )
+from gnomon.testing.router_rig import until
 
 ACTIONS = get_args(EndpointAction | ExperimentAction)
 DESTINATION = "s3://bucket/faults"
@@ -282,6 +297,41 @@ def test_a_promotion_ends_the_same(databases, tmp_path, promoted, boundary):
     check(run(databases, tmp_path, boundary, promotion), promoted, check_records)
 
 
+async def held(lives, outcome):
+    """Control dies when the test runs, and is away when its schedule ends."""
+    await make_endpoint(lives)
+    await make_model(lives, "shad")
+    request = experiment_request(
+        Schedule={"StartTime": from_now(lives, 0), "EndTime": from_now(lives, 6000)},
+        ShadowModeConfig=shadow_mode(100),
+        DataStorageConfig={"Destination": DESTINATION},
+    )
+    async with lives.traffic("ep"):
+        lives.may_return.clear()
+        await lives.call("CreateInferenceExperiment", **request)
+        await until(lambda: outcome.faults.has_struck)
+        await lives.until_answered(10)
+        lives.clock.shift_s += 6001
+        await lives.until_answered(2)
+        outcome.copies = [len(set(lives.machine.answers))]
+        await lives.until_answered(10)
+        outcome.copies.append(len(set(lives.machine.answers)))
+        lives.may_return.set()
+        await lives.until_experiment("exp", "Completed")
+        await note_records(lives, outcome)
+        outcome.states["completed"] = await state_of(lives)
+
+
+def test_a_schedule_that_ends_while_control_is_away_ends_the_test(databases, tmp_path):
+    outcome = run(databases, tmp_path, Boundary(SetStatus, "recorded", 1), held)
+    assert outcome.lives.lives == 2
+    check_records(outcome)
+    before, after = outcome.copies
+    # Ten requests and no copy: the router knows the end.
+    assert 10 <= after - before < 15
+    assert [i["variant_name"] for i in outcome.states["completed"]["running"]] == ["AllTraffic"]
+
+
 def check(outcome, undisturbed, check_run):
     assert outcome.faults.has_struck, "control never came to where it was to die"
     assert outcome.lives.lives == 2
@@ -308,3 +358,31 @@ def check_whole(outcome):
     check_records(outcome)
     assert numbers(outcome.captured["Shadow-01"]) == outcome.mirrored
     assert outcome.lives.machine.running() == set()
+
+
+async def test_a_dead_life_reaches_nothing(databases, tmp_path):
+    """What the tests above stand on: no commit, no start, whatever its tasks still do."""
+    shutil.copytree(databases, tmp_path, dirs_exist_ok=True)
+    url = sqlite_url(tmp_path / "state.db")
+    life = Life(Faults(Boundary(StartInstance, "before")))
+    database = MortalDatabase(url, life)
+    machine = FakeMachine()
+    host = MortalHost(FakeHost(machine), life)
+    spec = InstanceSpec("i", "ep", "AllTraffic", Command(("true",)), tmp_path)
+    with pytest.raises(ControlDied):
+        async with database.writing() as connection:
+            await routing.next_version(connection)
+            with contextlib.suppress(ControlDied):
+                await host.start(spec)
+    for use in (lambda: host.start(spec), lambda: host.stop("i"), lambda: host.adopt("i")):
+        with pytest.raises(ControlDied):
+            await use()
+    with pytest.raises(ControlDied):
+        async with database.reading():
+            pass
+    await database.close()
+    assert machine.starts == []
+    living = Database(url)
+    async with living.reading() as connection:
+        assert await routing.current_version(connection) == 0
+    await living.close()

@@ -79,7 +79,8 @@ class Sent:
 class Lives(ControlClient):
     """The machine while it is entered (`machine_with_lives`); calls wait for a control that lives.
 
-    `failures` are the requests that were not answered with what was sent.
+    `failures` are the requests that were not answered with what was sent. While `may_return` is
+    clear, no further life begins.
     """
 
     def __init__(
@@ -102,6 +103,8 @@ class Lives(ControlClient):
         self.lives = 0
         self.answered: list[Sent] = []
         self.failures: list[str] = []
+        self.may_return = asyncio.Event()
+        self.may_return.set()
         self._directory = directory
         self._port = port
         self._living: asyncio.Future[ControlInProcess] = asyncio.Future()
@@ -181,6 +184,7 @@ class Lives(ControlClient):
                 await life.bury()
             if self._wants_traffic:
                 await self.until_answered(_ANSWERS_BETWEEN)
+            await self.may_return.wait()
 
     async def _live_once(self, life: Life) -> None:
         async def reached(barrier_id: str) -> frozenset[str]:
