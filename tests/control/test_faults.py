@@ -82,17 +82,26 @@ FIRST = [boundary for boundary in EVERY_BOUNDARY if boundary.time == 1]
 LATER = [boundary for boundary in EVERY_BOUNDARY if boundary.time > 1]
 
 
-# What a promotion has that an end by the schedule has not: the promoted instances serve on, of low
-# CPU weight, until others of normal weight are there.
+# What the first scenario has not: a rolling update, whose old instance is drained when all is said,
+# and a promotion, after which instances of low CPU weight serve on until others are there.
 PROMOTION = (
-    [Boundary(StartInstance, moment, 3) for moment in (*MOMENTS, *INTENT_MOMENTS)]
+    [
+        Boundary(StartInstance, moment, time)
+        for moment in (*MOMENTS, *INTENT_MOMENTS)
+        for time in (2, 4)
+    ]
     + [
         Boundary(StopInstance, moment, time)
         for moment in (*MOMENTS, *INTENT_MOMENTS)
-        for time in (1, 2)
+        for time in (1, 2, 3)
     ]
-    + [Boundary(DrainInstance, moment, time) for moment in MOMENTS for time in (1, 2)]
-    + [Boundary(action, moment, 3) for action in (Serve, Settle) for moment in MOMENTS]
+    + [Boundary(DrainInstance, moment, time) for moment in MOMENTS for time in (1, 2, 3)]
+    + [
+        Boundary(action, moment, time)
+        for action in (Serve, Settle)
+        for moment in MOMENTS
+        for time in (2, 4)
+    ]
     + [Boundary(SetStatus, moment, 2) for moment in MOMENTS]
 )
 
@@ -142,13 +151,18 @@ async def scenario(lives, outcome):
 
 
 async def promotion(lives, outcome):
-    """A test without a schedule, whose shadow becomes production."""
-    await make_endpoint(lives)
+    """A rolling update, then a test without a schedule, whose shadow becomes production."""
+    await make_endpoint(lives, model="old")
+    await make_model(lives, "prod")
     await make_model(lives, "shad")
+    await make_config(lives, "new-config", "prod")
     request = experiment_request(
         ShadowModeConfig=shadow_mode(100), DataStorageConfig={"Destination": DESTINATION}
     )
     async with lives.traffic("ep"):
+        await lives.call("UpdateEndpoint", EndpointName="ep", EndpointConfigName="new-config")
+        await lives.until_endpoint("ep", "InService")
+        outcome.states["updated"] = await state_of(lives)
         await lives.call("CreateInferenceExperiment", **request)
         await lives.until_experiment("exp", "Running")
         await lives.until_answered(8)
@@ -293,7 +307,7 @@ def promoted(databases, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("boundary", PROMOTION, ids=str)
-def test_a_promotion_ends_the_same(databases, tmp_path, promoted, boundary):
+def test_an_update_and_a_promotion_end_the_same(databases, tmp_path, promoted, boundary):
     check(run(databases, tmp_path, boundary, promotion), promoted, check_records)
 
 
