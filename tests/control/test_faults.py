@@ -1,6 +1,6 @@
 """Control dies at every boundary of every action, and the end is the same as if it had not.
 
-One scenario takes control through all that it does. In each run it dies once, at one boundary,
+A scenario takes control through all that it does. In each run it dies once, at one boundary,
 while a real router answers from its snapshot; the next life takes up what is unfinished. What is
 the same: the rows of the state database, the routing snapshot, the instances that run, how often
 each was started, the course that endpoints and experiments took, and one captured record for each
