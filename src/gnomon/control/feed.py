@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from gnomon.errors import MachineExhausted
 from gnomon.model.feed_wire import FeedBroken, encode, read_message
 from gnomon.model.records import IncarnationRecord
 from gnomon.model.snapshot import Incarnation, Report, Update
@@ -84,7 +85,8 @@ class Feed:
         self._connections[task] = writer
         try:
             await self._talk(reader, writer)
-        except (OSError, FeedBroken) as error:
+        except (OSError, FeedBroken, MachineExhausted) as error:
+            # It asks again, and serves from what it has meanwhile.
             _LOG.info("a router left the feed", reason=str(error))
         except Exception:  # noqa: BLE001 - a connection ends here
             _LOG.exception("serving a router on the feed failed")

@@ -18,6 +18,7 @@ from botocore.serialize import create_serializer
 
 from gnomon.app.machine import new_id
 from gnomon.control import api
+from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
@@ -29,10 +30,11 @@ from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.model.arn import Account
 from gnomon.model.snapshot import Update
-from gnomon.settings import HostingSettings
+from gnomon.settings import HostingSettings, SpoolSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.store.state import routing
+from gnomon.testing.fake_disk import FakeDisk
 from gnomon.testing.fake_host import FakeHost, FakeMachine
 
 _LOOK_S = 0.01
@@ -65,7 +67,7 @@ class CallRefused(GnomonError):
 
 
 class ControlInProcess:
-    """One life of control on a database; `machine` outlives it."""
+    """One life of control on a database; `machine` outlives it, `disk` is where its data lie."""
 
     def __init__(
         self,
@@ -74,7 +76,11 @@ class ControlInProcess:
         transactions: Transactions,
         machine: FakeMachine,
         clock: FakeClock,
+        feed: Feed,
+        disk: FakeDisk,
     ) -> None:
+        self.feed = feed
+        self.disk = disk
         self.api = service_api
         self.loop = loop
         self.transactions = transactions
@@ -166,6 +172,8 @@ async def running_control(
         loops[0].ring()
 
     feed = Feed(changes, routers.seen, ring)
+    disk = FakeDisk()
+    floor = DiskFloor(directory, SpoolSettings().min_free_bytes, disk.free_bytes)
     keeper = InstanceKeeper(
         KeeperParts(
             transactions=transactions,
@@ -190,7 +198,13 @@ async def running_control(
     reconciling = asyncio.create_task(loop.run())
     try:
         yield ControlInProcess(
-            api.Api(api.load(), transactions, loop.ring), loop, transactions, machine, clock
+            api.Api(api.load(), transactions, floor, loop.ring),
+            loop,
+            transactions,
+            machine,
+            clock,
+            feed,
+            disk,
         )
     finally:
         loop.close()
