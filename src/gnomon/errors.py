@@ -4,6 +4,13 @@ Facts are attributes; the message is built from them. No error here knows an HTT
 AWS error code: the one table from errors to codes is in `gnomon.aws.errors`.
 """
 
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+_MIB = 1024 * 1024
+
 
 class GnomonError(Exception):
     """Root of every error that Gnomon raises on purpose. Its text is one sentence for a person."""
@@ -62,3 +69,56 @@ class ModelDataUnavailable(GnomonError):
         self.url = url
         self.reason = reason
         super().__init__(f"The model data at {url} cannot be used: {reason}")
+
+
+# --- Blame: the machine -----------------------------------------------------------------------
+
+
+class MachineExhausted(GnomonError):
+    """The machine has run out of something. It says nothing of what was being worked on: that is
+    left as it is and tried again.
+    """
+
+
+class DatabaseFailed(MachineExhausted):
+    """A database that cannot be read or written now; nothing of the transaction is kept."""
+
+    def __init__(self, file: str, act: str, reason: str) -> None:
+        self.file = file
+        self.act = act
+        self.reason = reason
+        super().__init__(f"The database {file} cannot be {act}, since {reason}.")
+
+
+class DiskNearlyFull(MachineExhausted):
+    """Less is free on the data directory's disk than is kept for what already runs."""
+
+    def __init__(self, directory: Path, free_bytes: int, min_free_bytes: int) -> None:
+        self.directory = directory
+        self.free_bytes = free_bytes
+        self.min_free_bytes = min_free_bytes
+        super().__init__(
+            f"Only {free_bytes // _MIB:,} MiB are free on the disk of {directory}, and below "
+            f"{min_free_bytes // _MIB:,} MiB (spool.min_free_bytes) Gnomon begins nothing new and "
+            "captures nothing: free space there."
+        )
+
+
+# Errors of the operating system that mean the machine, and what to do about each.
+_EXHAUSTIONS = {
+    errno.EMFILE: "this process has no file descriptor left: raise `ulimit -n` for `gnomon up`",
+    errno.ENFILE: "the machine has no file descriptor left: raise fs.file-max, or end programs",
+    errno.ENOSPC: "the disk is full: free space there",
+    errno.EDQUOT: "the user's quota of the disk is used up: free space there",
+    errno.ENOMEM: "the machine has no memory left: end programs",
+}
+
+
+def exhaustion(error: BaseException) -> MachineExhausted | None:
+    """What the machine has run out of, if that is what the error means."""
+    if isinstance(error, MachineExhausted):
+        return error
+    if not isinstance(error, OSError) or error.errno not in _EXHAUSTIONS:
+        return None
+    where = f"{error.filename} cannot be used" if error.filename else "Something had to wait"
+    return MachineExhausted(f"{where}, since {_EXHAUSTIONS[error.errno]}.")

@@ -92,6 +92,10 @@ class SpoolSettings:
     flush_interval_s: float = 0.1
     # What one incarnation's directory may hold: past it the disk belongs to others.
     max_bytes: int = 4096 * MIB
+    # What is left free on the data directory's disk for what must go on: below it captures are
+    # dropped and nothing new begins, below half of it pairs are dropped. Half of it is four
+    # segments, and far more than databases, metrics and logs want in a day.
+    min_free_bytes: int = 512 * MIB
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from gnomon.aws.response import Response
 from gnomon.aws.service import Service
 from gnomon.errors import (
     Conflict,
+    DatabaseFailed,
     GnomonError,
+    MachineExhausted,
     ModelDataUnavailable,
     OperationNotSupported,
     ResourceInUse,
@@ -92,3 +94,13 @@ def test_an_unexpected_error_shows_nothing_of_its_text(service: Service, error: 
     assert parsed["Error"]["Code"] == "InternalFailure"
     assert "id-1" in parsed["Error"]["Message"]
     assert b"secret" not in response.body
+
+
+@pytest.mark.parametrize("error", [MachineExhausted("text"), DatabaseFailed("f", "read", "text")])
+def test_what_the_machine_is_out_of_is_told_and_passes(service: Service, error: Exception) -> None:
+    response = control_error(error, "id-1")
+    assert response.status == 503
+    assert read_back(service, response)["Error"] == {
+        "Code": "ServiceUnavailable",
+        "Message": str(error),
+    }

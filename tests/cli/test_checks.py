@@ -30,6 +30,7 @@ WELL = Facts(
     memory_available_bytes=4 * GIB,
     open_files=(65_536, 65_536),
     directory=DIRECTORY,
+    min_free_bytes=GIB // 2,
     settings_error="",
     ports=(Port("port", "127.0.0.1:8500", "free"),),
     service=Service("none"),

@@ -20,9 +20,9 @@ def gnomon(tmp_path):
         "XDG_STATE_HOME": str(tmp_path / "state"),
     }
 
-    def run(*arguments, **extra):
+    def run(*arguments, wrapper=(), **extra):
         return subprocess.run(
-            [sys.executable, "-m", "gnomon.app.main", *arguments],
+            [*wrapper, sys.executable, "-m", "gnomon.app.main", *arguments],
             env={**environ, **extra},
             capture_output=True,
             text=True,
@@ -179,3 +179,21 @@ def test_down_ends_what_a_killed_supervisor_has_left(gnomon, tmp_path):
         orphan.kill()
         orphan.wait()
     assert gnomon("down", "--data-dir", str(tmp_path / "d")).returncode == 1
+
+
+def test_copying_to_a_disk_that_is_full_says_so(gnomon, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "large").write_bytes(b"x" * 100_000)
+    data_dir = ("--data-dir", str(tmp_path / "d"))
+    assert gnomon("cp", str(tmp_path / "large"), "s3://bucket/key", *data_dir).returncode == 0
+    # A limit of files' size is met by the same write as a full disk.
+    limited = ("prlimit", "--fsize=50000")
+    there = gnomon("cp", str(tmp_path / "large"), "s3://bucket/other", *data_dir, wrapper=limited)
+    back = gnomon("cp", "s3://bucket/key", str(tmp_path / "back"), *data_dir, wrapper=limited)
+    for done, said in (
+        (there, "The object store failed at s3://bucket/other"),
+        (back, f"{tmp_path / 'back'} cannot be written: File too large."),
+    ):
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert said in done.stderr
+    assert not list(tmp_path.glob("back*"))

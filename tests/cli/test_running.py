@@ -1,4 +1,5 @@
 import fcntl
+import os
 import stat
 from contextlib import contextmanager
 
@@ -65,7 +66,9 @@ def test_a_data_directory_is_held_once(tmp_path):
     layout = Layout(tmp_path / "a")
     with (
         running_file.hold(layout),
-        pytest.raises(DataDirectoryError, match="Another Gnomon runs"),
+        pytest.raises(
+            DataDirectoryError, match=rf"Another Gnomon \(process {os.getpid()}\) runs on the data"
+        ),
         running_file.hold(layout),
     ):
         pass

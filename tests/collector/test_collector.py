@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import pytest
 import structlog
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from gnomon.collector import apply
-from gnomon.collector.loop import Collector
+from gnomon.collector.loop import Collector, _Resting
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.store import ObjectStoreFailed
 from gnomon.settings import SpoolSettings
 from gnomon.spool.incarnation import END_NAME, segments
 from gnomon.spool.segment import FILE_HEAD
@@ -331,7 +332,7 @@ async def test_run_goes_on_after_an_error_and_ends_when_told(world):
     async def captures(capture_id):
         calls.append(capture_id)
         if len(calls) < 3:
-            raise OSError("away")
+            raise ZeroDivisionError
         return DEFINITION
 
     ticks = iter(range(0, 10**9, 100))
@@ -349,9 +350,10 @@ async def test_run_goes_on_after_an_error_and_ends_when_told(world):
         await _until(done)
         stop.set()
         await asyncio.wait_for(running, 10)
-    assert [(entry["event"], entry["retry_in_s"]) for entry in logs] == [
+    assert [(entry["event"], entry.get("retry_in_s")) for entry in logs] == [
         ("collecting_failed", 0.5),
         ("collecting_failed", 1.0),
+        ("collecting_goes_on", None),
     ]
     assert (await world.invocations(), await world.pairs()) == (2, 1)
 
@@ -452,3 +454,74 @@ async def test_a_crash_after_the_objects_gives_no_second_object(world):
     await world.collector().drain()
     assert await world.captured() == first
     assert (await world.invocations(), await world.pairs()) == (2, 1)
+
+
+async def test_a_full_object_store_is_said_once_and_caught_up_with(world):
+    def full():
+        raise ObjectStoreFailed("s3://bucket/captured/x", "No space left on device (os error 28)")
+
+    world.objects.step = full
+    directory = world.write("i1", [build.metrics(2), build.exchange(), build.pair()])
+    now = [0.0]
+    collector = world.collector(monotonic=lambda: now[0])
+    with structlog.testing.capture_logs() as logs:
+        for now[0] in (0.0, 1.0, 3.0, 10.0, 30.0):
+            await collector._collect_due()
+        assert segments(directory)
+        # Rows do not wait for objects, and are not taken twice.
+        assert (await world.invocations(), await world.pairs()) == (2, 1)
+        del world.objects.step
+        now[0] = 100.0
+        await collector._collect_due()
+    assert [entry["event"] for entry in logs] == ["collecting_failed", "collecting_goes_on"]
+    assert logs[0]["reason"] == (
+        "The object store failed at s3://bucket/captured/x: No space left on device (os error 28)"
+    )
+    assert "exc_info" not in logs[0]
+    assert len(await world.captured()) == 1
+    assert (await world.invocations(), await world.pairs()) == (2, 1)
+    assert not directory.exists()
+
+
+async def test_a_full_telemetry_database_loses_and_doubles_nothing(world):
+    pages = [1]
+
+    def limit(connection, _record, _proxy):
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA max_page_count = {pages[0]}")
+        cursor.close()
+
+    event.listen(world.database.engine.sync_engine, "checkout", limit)
+    events = [f"event-{number}" for number in range(2000)]
+    world.write("i1", [*map(build.pair, events), build.metrics(3), build.exchange()])
+    now = [0.0]
+    collector = world.collector(monotonic=lambda: now[0])
+    with structlog.testing.capture_logs() as logs:
+        for now[0] in (0.0, 1.0, 3.0, 10.0):
+            await collector._collect_due()
+        before = (await world.rows())["spool_positions"]
+        assert await world.pairs() == sum(1000 for _ in before)
+        assert await world.captured() == {}
+        pages[0] = 2**31 - 1
+        now[0] = 100.0
+        await collector._collect_due()
+    assert [entry["event"] for entry in logs] == [
+        "a database fails",
+        "collecting_failed",
+        "a database works again",
+        "collecting_goes_on",
+    ]
+    assert "its disk is full: free space there" in logs[1]["reason"]
+    assert (await world.invocations(), await world.pairs()) == (3, 2000)
+    assert len(await world.captured()) == 1
+
+
+async def test_a_collector_that_failed_for_days_still_tries(world):
+    world.objects.step = lambda: 1 / 0
+    world.write("i1", [build.exchange()])
+    now = [0.0]
+    collector = world.collector(monotonic=lambda: now[0])
+    collector._resting["i1"] = _Resting(5000, 0.0, "")
+    with structlog.testing.capture_logs() as logs:
+        await collector._collect_due()
+    assert logs[-1]["retry_in_s"] == 30.0

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import resource
 
 import pytest
 
@@ -73,3 +74,14 @@ async def test_nobody_listens():
         pass
 
     assert await ping("127.0.0.1", port, "/ping", 5.0) is False
+
+
+async def test_a_process_that_cannot_ask_does_not_blame_the_server():
+    former = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with serving(b"HTTP/1.1 200 OK\r\n\r\n") as (port, _):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, former[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                await ping("127.0.0.1", port, "/ping", 5.0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, former)

@@ -13,6 +13,7 @@ from gnomon.spool.incarnation import END_NAME, incarnations, is_alive, segments,
 from gnomon.spool.segment import SegmentReader
 from gnomon.spool.writer import SpoolWriter
 from gnomon.testing import frames as build
+from gnomon.testing.fake_disk import FakeDisk
 
 FAST = SpoolSettings(flush_interval_s=0.001)
 # Nothing is written before the writer is closed.
@@ -232,6 +233,113 @@ def test_a_disk_that_still_fails_at_close_does_not_stop_the_close(tmp_path):
     writer.close()
     assert writer.disk_errors > 0
     assert not (tmp_path / "away" / END_NAME).exists()
+
+
+MIB = 1024**2
+
+
+@pytest.fixture
+def disk():
+    return FakeDisk()
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """The disk is looked at, and tried again, all the time."""
+    monkeypatch.setattr(writer_module, "_MEASURE_S", 0.0)
+    monkeypatch.setattr(writer_module, "_RETRY_S", 0.0)
+
+
+def test_little_free_space_drops_captures_then_pairs_and_never_metrics(tmp_path, disk, at_once):
+    settings = SpoolSettings(flush_interval_s=0.001, min_free_bytes=100 * MIB)
+    writer = SpoolWriter(tmp_path, "i1", settings, disk=disk)
+
+    def is_kept(make):
+        return writer.append(make())
+
+    for free, captures, pairs in ((99, False, True), (49, False, False), (200, True, True)):
+        disk.free = free * MIB
+        _until(lambda captures=captures: is_kept(build.exchange) == captures)
+        _until(lambda pairs=pairs: is_kept(build.pair) == pairs)
+        assert writer.append(build.metrics())
+        assert writer.append(build.barrier())
+        if captures:
+            assert writer.trouble == ""
+        else:
+            what = "captures are" if pairs else "captures and pairs are"
+            assert writer.trouble == (
+                f"Only {free} MiB are free on the disk of {tmp_path / 'i1'}, and {what} dropped "
+                "and counted: free space there."
+            )
+    writer.close()
+    read = _read(writer.directory)
+    assert len([frame for frame in read if isinstance(frame, Metrics)]) == 3
+    assert writer.dropped.keys() == {"exchange", "pair"}
+
+
+def test_space_that_is_back_is_seen_without_a_further_frame(tmp_path, disk, at_once):
+    writer = SpoolWriter(tmp_path, "i1", FAST, disk=disk)
+    disk.free = 0
+    _until(lambda: not writer.append(build.pair()))
+    disk.free = 1024 * MIB
+    _until(lambda: writer.trouble == "")
+    writer.close()
+
+
+@pytest.mark.parametrize("room", [0, 10, 300, 1000])
+def test_a_disk_that_fills_up_tears_no_frame_that_stays_and_loses_none(
+    tmp_path, disk, at_once, room
+):
+    writer = SpoolWriter(tmp_path, "i1", FAST, disk=disk)
+    disk.room = room
+    for number in range(20):
+        assert writer.append(build.pair(f"event-{number}"))
+    _until(lambda: writer.disk_errors > 1)
+    assert "No space left on device" in writer.trouble
+    whole = _read(writer.directory)
+    assert whole == [build.pair(f"event-{number}") for number in range(len(whole))]
+    disk.room = None
+    _until(lambda: writer.waiting_bytes == 0)
+    _until(lambda: writer.trouble == "")
+    writer.close()
+    assert _read(writer.directory) == [build.pair(f"event-{number}") for number in range(20)]
+    assert (writer.dropped, writer.given_up) == ({}, 0)
+
+
+def test_a_torn_frame_that_cannot_be_cut_ends_its_segment(tmp_path, disk, at_once, monkeypatch):
+    writer = SpoolWriter(tmp_path, "i1", FAST, disk=disk)
+    assert writer.append(build.pair("event-0"))
+    _until(lambda: writer.waiting_bytes == 0)
+
+    def refuse(*_):
+        raise OSError("refused")
+
+    monkeypatch.setattr(writer_module.os, "ftruncate", refuse)
+    disk.room = 20
+    assert writer.append(build.pair("event-1"))
+    _until(lambda: writer.disk_errors > 1)
+    disk.room = None
+    _until(lambda: writer.waiting_bytes == 0)
+    writer.close()
+    assert len(segments(writer.directory)) == 2
+    assert _read(writer.directory) == [build.pair("event-0"), build.pair("event-1")]
+
+
+def test_metrics_of_a_full_disk_are_added_up_and_what_is_left_at_the_end_is_told(
+    tmp_path, disk, at_once
+):
+    settings = SpoolSettings(flush_interval_s=0.001, buffer_bytes=4000)
+    writer = SpoolWriter(tmp_path, "i1", settings, disk=disk)
+    disk.room = 0
+    dropped = 0
+    for _ in range(200):
+        assert writer.append(build.metrics(1))
+        dropped += not writer.append(build.pair())
+    assert writer.dropped == {"pair": dropped}
+    _until(lambda: writer.waiting_bytes < 5000)
+    writer.close()
+    # One sum of metrics, and the pairs that were taken.
+    assert writer.given_up == 1 + 200 - dropped
 
 
 @pytest.mark.slow

@@ -3,9 +3,11 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
+from gnomon.errors import DatabaseFailed
 from gnomon.store.database import Database, sqlite_url
 
 
@@ -93,3 +95,37 @@ async def test_a_reader_waits_for_no_writer_and_sees_one_state(database):
             assert await reader.scalar(text("SELECT count(*) FROM t")) == 0
         assert await reader.scalar(text("SELECT count(*) FROM t")) == 0
     assert await _rows(database) == [1]
+
+
+async def test_a_database_that_is_full_says_so_and_keeps_nothing_of_the_transaction(database):
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(
+                DatabaseFailed, match=r"c\?.sqlite cannot be written, since its disk"
+            ):
+                async with database.writing() as connection:
+                    await connection.execute(text("PRAGMA max_page_count = 1"))
+                    await connection.execute(text("INSERT INTO t VALUES (1)"))
+                    await connection.execute(text("CREATE TABLE v (x TEXT)"))
+        assert len(database.troubles) == 1
+        assert await _rows(database) == []
+        async with database.writing() as connection:
+            await connection.execute(text("PRAGMA max_page_count = 1000"))
+            await connection.execute(text("CREATE TABLE v (x TEXT)"))
+    assert [entry["event"] for entry in logs] == ["a database fails", "a database works again"]
+    assert database.troubles == ()
+
+
+async def test_a_database_whose_directory_is_gone_is_an_error_of_the_machine(tmp_path):
+    database = Database(sqlite_url(tmp_path / "none" / "x.sqlite"))
+    with pytest.raises(DatabaseFailed, match="cannot be read, since its files cannot be opened"):
+        async with database.reading():
+            pass
+    await database.close()
+
+
+async def test_an_error_of_ours_stays_as_it_is(database):
+    with pytest.raises(OperationalError, match="no such table"):
+        async with database.reading() as connection:
+            await connection.execute(text("SELECT * FROM none"))
+    assert database.troubles == ()

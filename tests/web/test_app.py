@@ -8,6 +8,7 @@ import structlog
 
 from gnomon.control.reports import Reports
 from gnomon.control.status import Status
+from gnomon.control.warnings import Warnings
 from gnomon.model.lifecycle import ENDPOINT
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
@@ -15,6 +16,12 @@ from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.fake_host import FakeMachine
 from gnomon.testing.requests import make_config, make_model
 from gnomon.web.app import MAX_BODY_BYTES, build_app
+
+
+def warnings(control, telemetry, path):
+    databases = (control.transactions.database, telemetry)
+    report_of = control.feed.report_of
+    return Warnings(control.api.floor, databases, report_of, path / "spool", control.clock)
 
 
 @pytest.fixture
@@ -29,7 +36,7 @@ async def client(tmp_path):
         app = build_app(
             control.api,
             Reports(control.transactions, telemetry),
-            Status(control.transactions),
+            Status(control.transactions, warnings(control, telemetry, tmp_path)),
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gnomon") as client:
@@ -89,7 +96,8 @@ async def test_the_status_has_what_is_there(client):
     await make_model(client.control, "m")
     status = (await client.get("/gnomon/v1/status")).json()
     assert status.pop("light").startswith("nice 10")
-    assert status == {"endpoints": [], "instances": [], "experiments": [], "routers": []}
+    nothing = ("warnings", "endpoints", "instances", "experiments", "routers")
+    assert status == {name: [] for name in nothing}
 
 
 async def test_a_report_on_what_is_not_there_is_a_404_with_a_sentence(client):

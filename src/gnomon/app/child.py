@@ -23,6 +23,7 @@ from typing import Any
 import structlog
 
 from gnomon import settings as settings_module
+from gnomon.app import descriptors
 from gnomon.app.machine import UMASK, set_up_logging
 from gnomon.settings import Settings
 
@@ -123,7 +124,12 @@ def run_child(
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         loop.add_signal_handler(signal.SIGTERM, orders.drain.set)
         loop.add_reader(hand.lifetime, _read_lifetime, loop, hand.lifetime, orders.orphaned)
-        await main(settings, hand, orders)
+        loop.set_exception_handler(descriptors.handle)
+        watching = loop.create_task(descriptors.watch())
+        try:
+            await main(settings, hand, orders)
+        finally:
+            watching.cancel()
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(with_orders())

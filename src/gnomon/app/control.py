@@ -16,6 +16,7 @@ from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket
 from gnomon.app.machine import SystemClock
 from gnomon.control import api
+from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
@@ -25,6 +26,7 @@ from gnomon.control.reports import Reports
 from gnomon.control.routers import RouterRegister
 from gnomon.control.status import Status
 from gnomon.control.transactions import Transactions
+from gnomon.control.warnings import Warnings
 from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting import artifacts, serving_archive
 from gnomon.hosting.choice import HostByRuntime
@@ -40,6 +42,7 @@ from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.snapshot import Update
 from gnomon.objects.directory import DirectoryObjects
 from gnomon.settings import Settings, cores
+from gnomon.spool.disk import free_bytes
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state import routing, steady_time
 from gnomon.store.state.instances import instances_of
@@ -91,6 +94,9 @@ class Archives:
             await self._objects.fetch(url, path)
         except GnomonError as error:
             raise ModelDataUnavailable(url, str(error)) from error
+        except OSError as error:
+            said = f"it cannot be written in {self._layout.models}: {error.strerror}."
+            raise ModelDataUnavailable(url, said) from error
 
 
 async def main(settings: Settings, orders: Orders) -> None:
@@ -145,6 +151,7 @@ async def main(settings: Settings, orders: Orders) -> None:
         return not isinstance(runtime, External)
 
     feed = Feed(changes, routers.seen, ring)
+    floor = DiskFloor(settings.data_dir, settings.spool.min_free_bytes, free_bytes)
     keeper = InstanceKeeper(
         KeeperParts(
             transactions=transactions,
@@ -168,9 +175,12 @@ async def main(settings: Settings, orders: Orders) -> None:
     )
     loop_holder.append(loop)
     app = build_app(
-        api.Api(api.load(), transactions, ring),
+        api.Api(api.load(), transactions, floor, ring),
         Reports(transactions, telemetry),
-        Status(transactions),
+        Status(
+            transactions,
+            Warnings(floor, (state, telemetry), feed.report_of, layout.spool, clock),
+        ),
     )
     server = ControlServer(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from alembic.util import CommandError
 from sqlalchemy.exc import DatabaseError
 
-from gnomon.errors import DataDirectoryError
+from gnomon.errors import DatabaseFailed, DataDirectoryError
 from gnomon.model.layout import Layout
 from gnomon.store.database import sqlite_url
 from gnomon.store.migrate import DatabaseName, migrate
@@ -28,14 +29,38 @@ async def prepare(layout: Layout) -> None:
         ):
             path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataDirectoryError(f"{error.filename} cannot be made: {error.strerror}.") from error
+        raise DataDirectoryError(
+            f"{error.filename} cannot be made: {error.strerror}. Make the data directory this "
+            "user's to write, or name another with --data-dir."
+        ) from error
+    _refuse_unwritable(layout)
     await _migrate("state", layout.state_file)
     await _migrate("telemetry", layout.telemetry_file)
+
+
+def _refuse_unwritable(layout: Layout) -> None:
+    """Whoever ran Gnomon here before may have been another user, root for instance."""
+    databases = (layout.state_file, layout.telemetry_file)
+    for path in (
+        layout.root,
+        *(path for path in layout.root.iterdir() if path.is_dir()),
+        layout.instance_log("").parent,
+        *(Path(f"{file}{suffix}") for file in databases for suffix in ("", "-wal", "-shm")),
+    ):
+        wanted = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+        # Not Path.exists, which raises where one may not look.
+        if os.path.exists(path) and not os.access(path, wanted):  # noqa: PTH110 - as said
+            raise DataDirectoryError(
+                f"{path} cannot be written by this user: make the whole data directory theirs "
+                "(chown -R), or name another with --data-dir."
+            )
 
 
 async def _migrate(database: DatabaseName, file: Path) -> None:
     try:
         await migrate(database, sqlite_url(file))
+    except DatabaseFailed as error:
+        raise DataDirectoryError(str(error)) from error
     except (DatabaseError, CommandError) as error:
         reason = error.orig if isinstance(error, DatabaseError) else error
         raise DataDirectoryError(

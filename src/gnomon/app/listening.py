@@ -10,10 +10,35 @@ from __future__ import annotations
 import ipaddress
 import socket
 
+from gnomon.cli.running import Running
 from gnomon.errors import SettingsError
 from gnomon.settings import ServerSettings
 
 _BACKLOG = 1024
+
+
+class CannotListen(SettingsError):
+    """An address that cannot be had; `holder` is the Gnomon that has it, if it is one."""
+
+    def __init__(
+        self, host: str, port: int, option: str, reason: str, holder: Running | None = None
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.option = option
+        self.reason = reason
+        said, mend = f"{reason}.", "Name"
+        if holder is not None:
+            said = f"the Gnomon on {holder.data_dir} (process {holder.pid}) does."
+            mend = f"End it with `gnomon down --data-dir {holder.data_dir}`, or name"
+        super().__init__(
+            f"Gnomon cannot listen on {host}:{port}: {said} {mend} another port with --{option} "
+            "(0 takes any that is free)."
+        )
+
+    def held_by(self, holder: Running | None) -> CannotListen:
+        """The same, with the name of whoever has the address."""
+        return CannotListen(self.host, self.port, self.option, self.reason, holder)
 
 
 def refuse_beyond_loopback(host: str) -> None:
@@ -34,7 +59,7 @@ def open_sockets(
 ) -> tuple[socket.socket, socket.socket]:
     """The routers' socket, which listens, and one that reserves control's port.
 
-    `taken` is the routers' socket of a former life. SettingsError if a port cannot be had.
+    `taken` is the routers' socket of a former life. CannotListen if a port cannot be had.
     """
     routers = taken or _bind(server.host, server.port, "port")
     try:
@@ -68,7 +93,7 @@ def _bind(host: str, port: int, option: str) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise _cannot_listen(host, port, option, error) from error
+        raise CannotListen(host, port, option, error.strerror or str(error)) from error
     return bound
 
 
@@ -77,11 +102,4 @@ def _listen(bound: socket.socket, option: str) -> None:
     try:
         bound.listen(_BACKLOG)
     except OSError as error:
-        raise _cannot_listen(host, port, option, error) from error
-
-
-def _cannot_listen(host: str, port: int, option: str, error: OSError) -> SettingsError:
-    return SettingsError(
-        f"Gnomon cannot listen on {host}:{port}: {error.strerror}. Name another port with "
-        f"--{option} (0 takes any that is free)."
-    )
+        raise CannotListen(host, port, option, error.strerror or str(error)) from error

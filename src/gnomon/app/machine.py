@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import sys
 import time
 
 import structlog
@@ -14,6 +14,7 @@ from gnomon.model.ids import ulid
 # Mode bits that no file of Gnomon's gets: captured payloads and models' environments are nobody
 # else's to read. Instances inherit it, and what they write holds the same.
 UMASK = 0o077
+_STDERR = 2
 
 
 class SystemClock:
@@ -24,6 +25,18 @@ class SystemClock:
 
     def monotonic_s(self) -> float:
         return time.monotonic()
+
+
+class _Stderr:
+    """Where lines go, one in one write. A disk that is full costs lines, and nothing else."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            os.write(_STDERR, text.encode(errors="backslashreplace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def new_id() -> str:
@@ -44,7 +57,7 @@ def set_up_logging(process: str, level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(_Stderr()),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)

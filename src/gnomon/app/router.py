@@ -72,6 +72,8 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
     await router.drain(last=is_last)
     # The heart beats on while a slow disk is waited for.
     await asyncio.to_thread(spool.close)
+    if spool.given_up:
+        _LOG.error("the spool's disk did not take all", frames=spool.given_up, reason=spool.trouble)
     beating.cancel()
 
 

@@ -28,16 +28,16 @@ import psutil
 import structlog
 
 from gnomon import settings as settings_module
-from gnomon.app import directory, handover, listening
+from gnomon.app import descriptors, directory, handover, listening
 from gnomon.app.child import KEY_BYTES, VARIABLE, Hand
 from gnomon.app.heartbeat import BEAT_INTERVAL_S, Heartbeat
-from gnomon.app.restarts import restart_delay_s
+from gnomon.app.restarts import MAX_DELAY_S, restart_delay_s
 from gnomon.cli import former
 from gnomon.cli import running as running_file
 from gnomon.cli.ending import RESTART_SIGNAL
 from gnomon.cli.running import Process, Running
 from gnomon.cli.time_limits import time_limits
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, exhaustion
 from gnomon.hosting import leftovers, servers, session
 from gnomon.model.layout import Layout
 from gnomon.settings import Settings, cores
@@ -102,6 +102,7 @@ class Supervisor:
         self._ready = ready
         self._ending = asyncio.Event()
         self._announced = False
+        self._is_noted = True
         self._hopeless = ""
         self._left: list[str] = []
         self._children: list[Child] = []
@@ -124,9 +125,13 @@ class Supervisor:
         with running_file.hold(self._layout):
             running_file.remove(self._layout.root, os.environ)
             self._taken = await self._end_former_life()
-            sockets = listening.open_sockets(
-                self._settings.server, self._taken.listener if self._taken else None
-            )
+            try:
+                sockets = listening.open_sockets(
+                    self._settings.server, self._taken.listener if self._taken else None
+                )
+            except listening.CannotListen as error:
+                holder = running_file.listening_on(error.port, os.environ)
+                raise error.held_by(holder) from error
             try:
                 await directory.prepare(self._layout)
                 await self._live(*sockets)
@@ -176,7 +181,7 @@ class Supervisor:
             left = await asyncio.to_thread(former.end, self._former, self._limits.router_s)
             self._left = [f"{process.name} (process {process.pid})" for process in left]
             self._former = left
-            former.record(self._layout.root, self._processes())
+            self._note()
         if self._taken is not None:
             self._taken.release()
 
@@ -201,7 +206,9 @@ class Supervisor:
                 for slot in range(self._settings.server.routers or max(1, cores() // 4))
             ),
         ]
-        watching = [asyncio.create_task(work()) for work in (self._reap, self._listen)]
+        loop.set_exception_handler(descriptors.handle)
+        works = (self._reap, self._listen, descriptors.watch)
+        watching = [asyncio.create_task(work()) for work in works]
         try:
             for child in self._children:
                 await self._spawn(child)
@@ -277,24 +284,46 @@ class Supervisor:
         """All that was started and is not known to have ended, former routers too."""
         return (*(child.identity for child in self._children if child.identity), *self._former)
 
+    def _note(self) -> None:
+        """Writes down what runs, for commands and for the next life; on a full disk, later."""
+        try:
+            former.record(self._layout.root, self._processes())
+            if self._announced:
+                running_file.write(self._describe(), os.environ)
+        except OSError as error:
+            if self._is_noted:
+                _LOG.warning("what runs is not noted; it is tried again", reason=str(error))
+            self._is_noted = False
+        else:
+            self._is_noted = True
+
     async def _spawn(self, child: Child) -> None:
-        reading, writing = os.pipe()
+        """Starts the process. Raises OSError; then nothing of it is left."""
+        try:
+            await self._start(child)
+        except OSError:
+            # Without its key, one that did start ends by itself.
+            child.hang_up()
+            raise
+
+    async def _start(self, child: Child) -> None:
+        reading, child.lifetime = os.pipe()
         descriptors = [reading]
         beats = -1
-        if child.is_router:
-            heard, beats = os.pipe()
-            child.heartbeat = Heartbeat(heard, asyncio.get_running_loop().time())
-            descriptors += [child.listener, beats]
-        hand = Hand(
-            settings=settings_module.encode(self._settings),
-            lifetime=reading,
-            listener=child.listener,
-            heartbeat=beats,
-            slot=child.slot,
-            relieves=bool(self._former),
-        )
         try:
-            child.process = await asyncio.create_subprocess_exec(
+            if child.is_router:
+                heard, beats = os.pipe()
+                child.heartbeat = Heartbeat(heard, asyncio.get_running_loop().time())
+                descriptors += [child.listener, beats]
+            hand = Hand(
+                settings=settings_module.encode(self._settings),
+                lifetime=reading,
+                listener=child.listener,
+                heartbeat=beats,
+                slot=child.slot,
+                relieves=bool(self._former),
+            )
+            process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 child.module,
@@ -307,15 +336,16 @@ class Supervisor:
             os.close(reading)
             if beats >= 0:
                 os.close(beats)
-        child.lifetime = writing
-        seen = session.stat(child.process.pid)
+        seen = session.stat(process.pid)
         child.identity = (
             Process(child.name, seen.pid, seen.start_ticks, session.boot_id()) if seen else None
         )
-        former.record(self._layout.root, self._processes())
-        # It is noted now, and may begin: nothing runs that the next life does not know.
+        child.process = process
+        self._note()
+        # It is noted now, and may begin: nothing runs that the next life does not know. On a full
+        # disk it is noted later: traffic needs it now.
         with contextlib.suppress(BrokenPipeError):
-            os.write(writing, self._key)
+            os.write(child.lifetime, self._key)
         if self._ending.is_set():
             # Whoever ends the processes may have looked before this one was there.
             child.process.terminate()
@@ -339,9 +369,22 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), delay_s)
                 return
-            await self._spawn(child)
-            if self._announced:
-                running_file.write(self._describe(), os.environ)
+            if not await self._spawn_patiently(child):
+                return
+
+    async def _spawn_patiently(self, child: Child) -> bool:
+        """Starts the process as soon as the machine lets it; False if everything ends before."""
+        while True:
+            try:
+                await self._spawn(child)
+            except OSError as error:
+                reason = str(exhaustion(error) or error)
+                _LOG.error("a process cannot be started", process=child.name, reason=reason)
+            else:
+                return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), MAX_DELAY_S)
+                return False
 
     async def _end(self, *, gives_way: bool) -> None:
         """Ends all of it; or, giving way to the former life, only what this one has started."""
@@ -408,11 +451,18 @@ class Supervisor:
         own = psutil.Process()
         while True:
             await asyncio.sleep(_REAP_INTERVAL_S)
-            mine = {child.process.pid for child in self._children if child.process}
-            for process in own.children():
-                with contextlib.suppress(psutil.Error, ChildProcessError):
-                    if process.pid not in mine and process.status() == psutil.STATUS_ZOMBIE:
-                        os.waitpid(process.pid, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
+            if not self._is_noted:
+                self._note()
+            # Without a descriptor nobody can be seen; there is a next time.
+            with contextlib.suppress(OSError, psutil.Error):
+                self._reap_others(own)
+
+    def _reap_others(self, own: psutil.Process) -> None:
+        mine = {child.process.pid for child in self._children if child.process}
+        for process in own.children():
+            with contextlib.suppress(psutil.Error, ChildProcessError):
+                if process.pid not in mine and process.status() == psutil.STATUS_ZOMBIE:
+                    os.waitpid(process.pid, os.WNOHANG)
 
 
 def _become_subreaper() -> None:

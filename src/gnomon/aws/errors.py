@@ -14,6 +14,7 @@ from gnomon.aws.response import Response, control_headers
 from gnomon.errors import (
     Conflict,
     GnomonError,
+    MachineExhausted,
     ModelDataUnavailable,
     OperationNotSupported,
     ResourceInUse,
@@ -49,6 +50,8 @@ _ANSWERS: dict[type[GnomonError], _Answer] = {
     OperationNotSupported: _Answer("UnknownOperationException", 400, "message"),
     UnknownOperation: _Answer("UnknownOperationException", 400, "message"),
     SerializationFailed: _Answer("SerializationException", 400, "message"),
+    # AWS's common error for what passes: its SDKs try again.
+    MachineExhausted: _Answer("ServiceUnavailable", 503, "message"),
 }
 
 _UNEXPECTED = _Answer("InternalFailure", 500, "message")

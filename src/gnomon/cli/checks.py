@@ -24,10 +24,8 @@ _LITTLE_MEMORY_BYTES = GIB
 # a handful of connections already do not fit.
 _OPEN_FILES = 8192
 _FEWEST_OPEN_FILES = 128
-# A spool segment is 64 MiB, and each router has one open: below the lower bound capture stops
-# within minutes, in bytes.
+# A spool segment is 64 MiB, each router has one open, and captured objects add up, in bytes.
 _LITTLE_SPACE_BYTES = 5 * GIB
-_LEAST_SPACE_BYTES = 256 * MIB
 # Four full segments: the collector is behind, not just busy, in bytes.
 _BACKLOG_BYTES = 256 * MIB
 # SQLite's write-ahead log needs shared memory, and locks that hold, which these do not give.
@@ -148,8 +146,9 @@ def space(facts: Facts) -> Iterator[Finding]:
     free = facts.directory.free_bytes
     said = f"{_size(free)} are free where the data directory is"
     mend = "Make room, or name a directory on another disk with --data-dir."
-    if free < _LEAST_SPACE_BYTES:
-        yield Finding(Level.FAIL, "disk space", f"Only {said}. {mend}")
+    if free < facts.min_free_bytes:
+        floor = f"below {_size(facts.min_free_bytes)} nothing new begins and captures are dropped"
+        yield Finding(Level.FAIL, "disk space", f"Only {said}, and {floor}. {mend}")
     elif free < _LITTLE_SPACE_BYTES:
         yield Finding(Level.WARN, "disk space", f"Only {said}. {mend}")
     else:

@@ -94,6 +94,7 @@ class Facts:
     # Soft and hard; RLIM_INFINITY is -1.
     open_files: tuple[int, int]
     directory: Directory
+    min_free_bytes: int
     settings_error: str
     ports: tuple[Port, ...]
     service: Service
@@ -134,6 +135,7 @@ def gather(named: Path | None, environ: Mapping[str, str]) -> Facts:
         memory_available_bytes=memory.available,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE),
         directory=_directory(layout),
+        min_free_bytes=settings.spool.min_free_bytes,
         settings_error=settings_error,
         ports=_ports(settings, running),
         service=_service(layout, running),

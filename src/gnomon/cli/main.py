@@ -21,7 +21,7 @@ from gnomon.cli import running as running_file
 from gnomon.cli.environment import aws_environment, process_environment, shell_exports
 from gnomon.cli.options import DataDir, Format, FormatOption
 from gnomon.cli.watching import add_watching
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, exhaustion
 from gnomon.settings import LogLevel, Settings
 
 Up = Callable[[Settings, Callable[[running_file.Running], None]], None]
@@ -212,6 +212,9 @@ def run(up: Up) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - the end of the program
+        exhausted = exhaustion(error)
+        if exhausted is not None:
+            return _fail(str(exhausted))
         return _fail(
             f"Gnomon failed unexpectedly ({type(error).__name__}). Run it again with --debug to "
             "see the whole error."

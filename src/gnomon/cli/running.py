@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -123,6 +124,15 @@ def find(named: Path | None, environ: Mapping[str, str]) -> Running:
     return running
 
 
+def listening_on(port: int, environ: Mapping[str, str]) -> Running | None:
+    """The Gnomon of this user that listens on the port, by either of its listeners."""
+    for data_dir in _noted(environ):
+        running = read(data_dir)
+        if running is not None and port in map(_port_of, (running.url, running.control_url)):
+            return running
+    return None
+
+
 def chosen_data_dir(named: Path | None, environ: Mapping[str, str]) -> Path:
     """The data directory for a new Gnomon: option, environment, default."""
     return _named(named, environ) or default_data_dir(environ)
@@ -143,11 +153,16 @@ def hold(layout: Layout) -> Iterator[None]:
         file = layout.supervisor_lock.open("a+")
     except OSError as error:
         raise DataDirectoryError(
-            f"The data directory {layout.root} cannot be used: {error.strerror}. Name another "
-            "with --data-dir."
+            f"The data directory {layout.root} cannot be used ({error.filename}: "
+            f"{error.strerror}): make it this user's to write, or name another with --data-dir."
         ) from error
     with file:
         _take(file, layout.root)
+        # Whom to name to the next who wants it. On a full disk they are told less.
+        with contextlib.suppress(OSError):
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
         yield
 
 
@@ -158,9 +173,12 @@ def _take(file: IO[str], root: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline_s:
+                file.seek(0)
+                pid = file.read().strip()
+                named = f" (process {pid})" if pid else ""
                 raise DataDirectoryError(
-                    f"Another Gnomon runs on the data directory {root}. End it with `gnomon "
-                    "down`, or name another directory with --data-dir."
+                    f"Another Gnomon{named} runs on the data directory {root}: end it with "
+                    "`gnomon down`, or name another directory with --data-dir."
                 ) from None
             time.sleep(_HOLD_PAUSE_S)
         else:
@@ -177,6 +195,10 @@ def is_held(layout: Layout) -> bool:
     except OSError:
         return False
     return False
+
+
+def _port_of(url: str) -> int | None:
+    return urlsplit(url).port
 
 
 def _named(named: Path | None, environ: Mapping[str, str]) -> Path | None:

@@ -45,6 +45,8 @@ def print_processes(running: Running) -> None:
 def print_status(running: Running, status: dict[str, Any]) -> None:
     """The rest: what control says."""
     console = _console()
+    for warning in status["warnings"]:
+        console.print(f"Warning: {warning}", style="bold")
     _print(
         console,
         "Endpoints",

@@ -3,7 +3,8 @@
 Its counterpart is `gnomon.spool.writer`. Whatever is interrupted is done again from what is
 committed: rows carry the offset that they were read up to, objects have keys that repeat, and a
 segment's file goes only when `objects_done` is committed. Barriers are committed with it, so that
-whoever sees one finds all records written that stand before it.
+whoever sees one finds all records written that stand before it. What cannot be written for want of
+space stays in the spool and is tried again, less and less often.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import structlog
 from gnomon.collector.apply import apply_rows
 from gnomon.collector.capture import Captures
 from gnomon.collector.objects import write_objects
+from gnomon.errors import GnomonError, exhaustion
 from gnomon.objects.store import ObjectStore
 from gnomon.spool import incarnation
 from gnomon.spool.incarnation import SegmentFile, incarnations, is_alive, segments
@@ -38,6 +40,8 @@ _LONGEST_REST_S = 30.0
 class _Resting:
     failures: int
     until: float
+    # Why, as it was last said.
+    reason: str
 
 
 class Collector:
@@ -81,7 +85,13 @@ class Collector:
             await self._try(directory)
 
     async def _collect_due(self) -> None:
-        for directory in incarnations(self._root):
+        try:
+            found = incarnations(self._root)
+        except OSError as error:
+            # No descriptor left, for instance: the next look is soon.
+            self._log.warning("the spool cannot be listed", reason=str(error))
+            return
+        for directory in found:
             resting = self._resting.get(directory.name)
             if resting is None or resting.until <= self._monotonic():
                 await self._try(directory)
@@ -90,13 +100,24 @@ class Collector:
         name = directory.name
         try:
             await self._collect(directory)
-        except Exception:  # noqa: BLE001 - the loop's end; the log has all of it
-            failures = self._resting[name].failures + 1 if name in self._resting else 1
-            rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** (failures - 1))
-            self._resting[name] = _Resting(failures, self._monotonic() + rest_s)
-            self._log.exception("collecting_failed", incarnation_id=name, retry_in_s=rest_s)
+        except Exception as error:  # noqa: BLE001 - the loop's end; the log has all of it
+            self._rest(name, error)
         else:
-            self._resting.pop(name, None)
+            if self._resting.pop(name, None) is not None:
+                self._log.info("collecting_goes_on", incarnation_id=name)
+
+    def _rest(self, name: str, error: Exception) -> None:
+        before = self._resting.get(name, _Resting(0, 0.0, ""))
+        # Bounded: nights of failures would exceed what a float holds.
+        rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** min(before.failures, 10))
+        # What a store or the machine says is a sentence; it is said once, however long it lasts.
+        is_known = isinstance(error, GnomonError) or exhaustion(error) is not None
+        reason = str(exhaustion(error) or error) if is_known else ""
+        self._resting[name] = _Resting(before.failures + 1, self._monotonic() + rest_s, reason)
+        if not is_known:
+            self._log.exception("collecting_failed", incarnation_id=name, retry_in_s=rest_s)
+        elif reason != before.reason:
+            self._log.error("collecting_failed", incarnation_id=name, reason=reason)
 
     async def _collect(self, directory: Path) -> None:
         # Asked before the listing: what a dead writer left cannot grow behind it.

@@ -18,6 +18,7 @@ from gnomon.aws.response import Response
 from gnomon.aws.service import Service, load_service
 from gnomon.aws.validation import validate
 from gnomon.control.call import Operation
+from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.operations import (
     endpoint_configs,
     endpoints,
@@ -27,7 +28,7 @@ from gnomon.control.operations import (
     tags,
 )
 from gnomon.control.transactions import Transactions
-from gnomon.errors import GnomonError
+from gnomon.errors import exhaustion
 
 OPERATIONS: dict[str, Operation] = {
     "CreateModel": models.create_model,
@@ -54,7 +55,9 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 _READING = ("Describe", "List")
-# From this status on an answer says that the fault is Gnomon's.
+# What begins something that will want room on the disk. Changing and ending always go.
+_BEGINNING = ("Create", "Start")
+# The status of an answer that says that the fault is Gnomon's.
 INTERNAL = 500
 
 _LOG = structlog.get_logger(__name__)
@@ -62,10 +65,13 @@ _LOG = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Api:
-    """`changed` is called after every operation that wrote."""
+    """`changed` is called after every operation that wrote; `floor` keeps new work from a disk
+    that is nearly full.
+    """
 
     service: Service
     transactions: Transactions
+    floor: DiskFloor
     changed: Callable[[], None]
 
     async def handle(
@@ -79,16 +85,14 @@ class Api:
         with bound_contextvars(request_id=request_id):
             try:
                 return await self._answer(method, path, headers, body, request_id)
-            except GnomonError as error:
-                answer = control_error(error, request_id)
-                if answer.status >= INTERNAL:
+            except Exception as error:  # noqa: BLE001 - a request ends here
+                known = exhaustion(error) or error
+                answer = control_error(known, request_id)
+                if answer.status == INTERNAL:
                     _LOG.exception("a request failed")
                 else:
-                    _LOG.info("a request was refused", reason=str(error))
+                    _LOG.info("a request was refused", reason=str(known))
                 return answer
-            except Exception as error:  # noqa: BLE001 - a request ends here
-                _LOG.exception("a request failed")
-                return control_error(error, request_id)
 
     async def _answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, request_id: str
@@ -110,6 +114,8 @@ class Api:
             async with self.transactions.looking(request.region) as call:
                 result = await handler(call, request.params)
         else:
+            if request.operation.startswith(_BEGINNING):
+                await self.floor.check()
             async with self.transactions.call(request.region) as call:
                 result = await handler(call, request.params)
             self.changed()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from gnomon.errors import MachineExhausted
 from gnomon.model.feed_wire import FeedBroken, encode, read_message
 from gnomon.model.records import IncarnationRecord
 from gnomon.model.snapshot import Incarnation, Report, Update
@@ -46,6 +47,7 @@ class Feed:
         self._reports: dict[str, Report] = {}
         self._news = asyncio.Event()
         self._server: asyncio.Server | None = None
+        self._is_closing = False
         # What the socket is named by: the server removes it by that name when it closes.
         self._held = contextlib.ExitStack()
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -61,7 +63,11 @@ class Feed:
             os.umask(mask)
 
     async def close(self) -> None:
-        """Hangs up on every router; a read that is under way is waited for."""
+        """Hangs up on every router, also on one that has just been accepted.
+
+        A read that is under way is waited for.
+        """
+        self._is_closing = True
         if self._server is not None:
             self._server.close()
         for writer in self._connections.values():
@@ -81,10 +87,14 @@ class Feed:
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "a connection is served by a task"
+        if self._is_closing:
+            writer.close()
+            return
         self._connections[task] = writer
         try:
             await self._talk(reader, writer)
-        except (OSError, FeedBroken) as error:
+        except (OSError, FeedBroken, MachineExhausted) as error:
+            # It asks again, and serves from what it has meanwhile.
             _LOG.info("a router left the feed", reason=str(error))
         except Exception:  # noqa: BLE001 - a connection ends here
             _LOG.exception("serving a router on the feed failed")

@@ -19,7 +19,7 @@ import structlog
 
 from gnomon.control.call import move_instance
 from gnomon.control.transactions import Transactions
-from gnomon.errors import GnomonError, ModelDataUnavailable
+from gnomon.errors import GnomonError, MachineExhausted, ModelDataUnavailable, exhaustion
 from gnomon.hosting.health import ping
 from gnomon.hosting.host import Exited, Host, InstanceSpec, Started
 from gnomon.hosting.images import ModelServer, runtime_of
@@ -36,6 +36,8 @@ from gnomon.store.state.instances import get_instance, put_instance
 _STARTING_PING_INTERVAL_S = 0.1
 # DESIGN.md rule 6: three failed pings in a row.
 _PINGS_TO_FAIL = 3
+# How long an instance is left alone when the machine has run out of something, in seconds.
+_EXHAUSTED_REST_S = 1.0
 
 _LOG = structlog.get_logger(__name__)
 
@@ -102,7 +104,7 @@ class InstanceKeeper:
     def stop(self, instance_id: str, endpoint_id: str) -> None:
         """Ends an instance that no router uses any more."""
         if instance_id not in self._stopping:
-            task = asyncio.create_task(self._stop(instance_id, endpoint_id))
+            task = asyncio.create_task(self._stop_if_possible(instance_id, endpoint_id))
             self._stopping[instance_id] = task
             task.add_done_callback(lambda _: self._stopping.pop(instance_id, None))
 
@@ -129,7 +131,7 @@ class InstanceKeeper:
 
         async def guarded() -> None:
             try:
-                await work(record, leave)
+                await self._patiently(record, leave, work)
             except Exception:  # noqa: BLE001 - an instance's task ends here
                 _LOG.exception("keeping an instance failed", instance=record.id)
                 await self._give_up(record)
@@ -138,6 +140,27 @@ class InstanceKeeper:
         self._tasks[record.id] = task
         self._leaving[record.id] = leave
         task.add_done_callback(lambda _: self._forget(record.id))
+
+    async def _patiently(self, record: InstanceRecord, leave: asyncio.Event, work: _Work) -> None:
+        """Does the work again as long as it is the machine that is out of something: that is no
+        reason to end an instance. All work may be repeated.
+        """
+        said = ""
+        while True:
+            try:
+                await work(record, leave)
+            except Exception as error:
+                exhausted = exhaustion(error)
+                if exhausted is None:
+                    raise
+                if str(exhausted) != said:
+                    said = str(exhausted)
+                    _LOG.warning("an instance has to wait", instance=record.id, reason=said)
+            else:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(leave.wait(), _EXHAUSTED_REST_S)
+                return
 
     def _forget(self, instance_id: str) -> None:
         self._tasks.pop(instance_id, None)
@@ -149,6 +172,8 @@ class InstanceKeeper:
         except ModelDataUnavailable as error:
             await self._ended(record.id, _download_failure(error))
             return
+        except MachineExhausted:
+            raise
         except GnomonError as error:
             await self._ended(record.id, str(error))
             return
@@ -165,7 +190,7 @@ class InstanceKeeper:
         )
         changed = await self._move(record.id, "Starting", "", ("Pending",), address=address)
         if changed is not None:
-            await self._watch(changed, leave)
+            await self._patiently(changed, leave, self._watch)
 
     async def _launch(self, record: InstanceRecord) -> Started:
         container = record.spec.container
@@ -210,8 +235,9 @@ class InstanceKeeper:
                 if record is not None and record.status == "Pending":
                     noted = msgspec.structs.replace(record, reason=text)
                     await put_instance(call.connection, noted)
-        except Exception:  # noqa: BLE001 - the task ends here; without the note nothing is lost
-            _LOG.exception("noting what an instance waits for failed", instance=instance_id)
+        except Exception as error:  # noqa: BLE001 - the task ends here; nothing else is lost
+            if exhaustion(error) is None:
+                _LOG.exception("noting what an instance waits for failed", instance=instance_id)
 
     async def _watch(self, record: InstanceRecord, leave: asyncio.Event) -> None:
         """Until the instance has ended or failed, or the task is to leave."""
@@ -265,6 +291,16 @@ class InstanceKeeper:
             await self._fail(record, "Gnomon failed to keep this instance; see its log.")
         except Exception:  # noqa: BLE001 - as above
             _LOG.exception("giving an instance up failed", instance=record.id)
+
+    async def _stop_if_possible(self, instance_id: str, endpoint_id: str) -> None:
+        """If it fails, the row says that the instance is still to be stopped: the loop will ask."""
+        try:
+            await self._stop(instance_id, endpoint_id)
+        except Exception as error:  # noqa: BLE001 - the task ends here
+            exhausted = exhaustion(error)
+            if exhausted is None:
+                _LOG.exception("stopping an instance failed", instance=instance_id)
+            await asyncio.sleep(_EXHAUSTED_REST_S)
 
     async def _stop(self, instance_id: str, endpoint_id: str) -> None:
         await self._move(instance_id, "Stopping", "", ("Draining",))

@@ -1,7 +1,8 @@
 """Control's heart: sees that every endpoint and experiment is looked at when it may need it.
 
 Level-triggered: an interrupted transition is seen again at the next look and carried on, so that
-nothing has to be resumed. A wake-up only makes the next look come sooner.
+nothing has to be resumed. A wake-up only makes the next look come sooner. Where the machine has run
+out of something, that is said once, and looking goes on until there is some again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.keeper import InstanceKeeper
 from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
+from gnomon.errors import exhaustion
 from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
 from gnomon.model.records import ExperimentRecord
 from gnomon.store.state.instances import instances_of
@@ -55,6 +57,10 @@ class ControlLoop:
         self._woken: set[str] = set()
         self._bell = asyncio.Event()
         self._closing = False
+        # What the machine was out of, as it was said last.
+        self._said = ""
+        self._experiments_under_way: list[ExperimentRecord] = []
+        self._endpoints_under_way: set[str] = set()
 
     def wake(self, endpoint_id: str) -> None:
         """Something about this endpoint may have changed."""
@@ -91,7 +97,9 @@ class ControlLoop:
             if clock.monotonic_s() - swept_s >= SWEEP_S:
                 swept_s = clock.monotonic_s()
                 await self._guarded("everything", self.resume)
-            experiments, endpoints = await self._unfinished()
+            # What cannot be read now is as it was.
+            await self._guarded("all that is under way", self._look)
+            experiments, endpoints = self._experiments_under_way, self._endpoints_under_way
             for experiment in experiments:
                 await self._guarded(
                     experiment.name, partial(self._experiments.reconcile, experiment.id)
@@ -123,18 +131,25 @@ class ControlLoop:
         # A pass that failed at its time must not become a busy loop.
         return max(TICK_S / 10, min([now_s + REST_S, *times]) - now_s)
 
-    async def _unfinished(self) -> tuple[list[ExperimentRecord], set[str]]:
+    async def _look(self) -> bool:
+        """Sees what is under way."""
         async with self._transactions.database.reading() as connection:
             experiments = await EXPERIMENTS.where(connection, status=UNFINISHED_EXPERIMENT)
             changing = await ENDPOINTS.where(connection, status=_CHANGING)
             leaving = await instances_of(connection, statuses=("Draining", "Stopping"))
-        endpoints = {endpoint.id for endpoint in changing} | {i.endpoint_id for i in leaving}
-        return experiments, endpoints
+        self._experiments_under_way = experiments
+        self._endpoints_under_way = {e.id for e in changing} | {i.endpoint_id for i in leaving}
+        return True
 
     async def _guarded(self, what: str, work: Callable[[], Awaitable[bool]]) -> bool:
         """One piece of a pass: an unexpected error ends this piece, not the loop."""
         try:
             return await work()
-        except Exception:  # noqa: BLE001 - a piece of a pass ends here
-            _LOG.exception("a pass failed; it is tried again", of=what)
+        except Exception as error:  # noqa: BLE001 - a piece of a pass ends here
+            exhausted = exhaustion(error)
+            if exhausted is None:
+                _LOG.exception("a pass failed; it is tried again", of=what)
+            elif str(exhausted) != self._said:
+                self._said = str(exhausted)
+                _LOG.warning("a pass has to wait; it is tried again", of=what, reason=self._said)
             return True

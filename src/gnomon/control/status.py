@@ -1,4 +1,7 @@
-"""What runs now, for `gnomon status` and the first page: rows as they are, nothing judged."""
+"""What runs now, for `gnomon status` and the first page: rows as they are, nothing judged.
+
+What is out of order is left to `gnomon.control.warnings`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gnomon.control.transactions import Transactions
+from gnomon.control.warnings import Warnings
 from gnomon.errors import ResourceNotFound
 from gnomon.hosting import cpu_weight
 from gnomon.model.lifecycle import LIVE_INSTANCE
@@ -28,8 +32,9 @@ INSTANCES_LISTED = 200
 class Status:
     """Reads the state database; writes nothing."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, warnings: Warnings) -> None:
         self._transactions = transactions
+        self._warnings = warnings
 
     async def now(self) -> dict[str, Any]:
         async with self._transactions.database.reading() as connection:
@@ -42,6 +47,7 @@ class Status:
             )
             routers = await routing.incarnations(connection)
         return {
+            "warnings": await self._warnings.now(routers),
             "light": cpu_weight.in_force(),
             "endpoints": [
                 {

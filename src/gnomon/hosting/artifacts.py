@@ -34,7 +34,7 @@ async def prepare(
     scheme = urlsplit(url).scheme
     if scheme not in ("s3", "file"):
         raise ModelDataUnavailable(url, "it must begin with s3:// or file://.")
-    scratch = await loop.run_in_executor(executor, _make_scratch, root)
+    scratch = await loop.run_in_executor(executor, _make_scratch, url, root)
     try:
         archive = scratch / "archive"
         if scheme == "s3":
@@ -46,10 +46,13 @@ async def prepare(
         await asyncio.shield(loop.run_in_executor(executor, _remove, scratch))
 
 
-def _make_scratch(root: Path) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    # In the same file system as the place it is renamed to.
-    return Path(tempfile.mkdtemp(dir=root, prefix=".unpacking-"))
+def _make_scratch(url: str, root: Path) -> Path:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        # In the same file system as the place it is renamed to.
+        return Path(tempfile.mkdtemp(dir=root, prefix=".unpacking-"))
+    except OSError as error:
+        raise ModelDataUnavailable(url, f"{root} cannot be written: {_said(error)}.") from error
 
 
 def _remove(scratch: Path) -> None:
@@ -79,7 +82,9 @@ def _place(url: str, archive: Path, root: Path, limits: HostingSettings) -> Path
     except ArchiveUnusable as error:
         raise ModelDataUnavailable(url, f"{error}.") from error
     except OSError as error:
-        raise ModelDataUnavailable(url, f"it could not be unpacked: {_said(error)}.") from error
+        raise ModelDataUnavailable(
+            url, f"it could not be unpacked in {root}: {_said(error)}."
+        ) from error
     try:
         fresh.rename(home)
     except OSError as error:

@@ -4,12 +4,16 @@ How often to ask, and what follows from the answers, is control's.
 """
 
 import asyncio
+import errno
 from collections.abc import Sequence
 
 from gnomon.model.request_head import header_lines
 
 # A status line longer than this is no HTTP server's, in bytes.
 _MAX_STATUS_LINE_BYTES = 1024
+# Why this process cannot ask, which says nothing of the instance: it has no descriptor, or the
+# machine no memory or no port left.
+_CANNOT_ASK = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
 
 
 async def ping(
@@ -19,7 +23,10 @@ async def ping(
     time_limit_s: float,
     headers: Sequence[tuple[str, str]] = (),
 ) -> bool:
-    """Whether `path` answers 200 within the time limit. Never raises for the network's sake."""
+    """Whether `path` answers 200 within the time limit. Never raises for the network's sake.
+
+    Raises OSError if it cannot be asked, for want of a descriptor or the like.
+    """
     try:
         async with asyncio.timeout(time_limit_s):
             head = b"GET %b HTTP/1.1\r\n%bConnection: close\r\n\r\n" % (
@@ -27,8 +34,12 @@ async def ping(
                 header_lines(host, port, headers),
             )
             return await _status(host, port, head) == b"200"
-    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        # A passed time limit is a TimeoutError, which is an OSError.
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return False
+    except OSError as error:
+        # A passed time limit is a TimeoutError, which is one without a number.
+        if error.errno in _CANNOT_ASK:
+            raise
         return False
 
 

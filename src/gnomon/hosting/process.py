@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from gnomon.errors import exhaustion
 from gnomon.hosting import cpu_weight, launcher
 from gnomon.hosting.environment import environment_of
 from gnomon.hosting.files import InstanceFiles, Launch
@@ -156,7 +157,7 @@ class ProcessHost:
             pid, started = await loop.run_in_executor(self._spawner, self._spawn, spec, files)
         except OSError as error:
             self._release_port(spec.instance_id)
-            raise InstanceNotStarted(spec.instance_id, str(error)) from error
+            raise InstanceNotStarted(spec.instance_id, str(exhaustion(error) or error)) from error
         self._children[spec.instance_id] = pid
         self._statuses.pop(spec.instance_id, None)
         await self._wait_for_leader(spec.instance_id, files)

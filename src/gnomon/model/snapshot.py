@@ -109,12 +109,14 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     """Router to control: what it has applied, and what of it is still in use.
 
     `busy` are the ids of instances that are not in its snapshot any more and still have a request
-    in flight. Control answers with an `Update`, at once if it has news, else after a while.
+    in flight; `trouble` is a sentence on what the router cannot keep now, or nothing. Control
+    answers with an `Update`, at once if it has news, else after a while.
     """
 
     incarnation: Incarnation
     version: int
     busy: tuple[str, ...]
+    trouble: str = ""
 
 
 class Update(msgspec.Struct, frozen=True, tag="update"):

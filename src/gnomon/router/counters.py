@@ -22,6 +22,10 @@ _HALF_A_FLUSH_S = 0.5
 class Spool(Protocol):
     """Where frames go: `gnomon.spool.writer.SpoolWriter`."""
 
+    @property
+    def trouble(self) -> str:
+        """A sentence on what keeps frames from being kept now, or nothing."""
+
     def append(self, frame: Frame) -> bool:
         """Take the frame without waiting; False if it was dropped."""
 

@@ -34,6 +34,10 @@ class Holder(Protocol):
     def version(self) -> int:
         """Of the last update that was applied; 0 before the first."""
 
+    @property
+    def trouble(self) -> str:
+        """A sentence on what cannot be kept now, or nothing."""
+
     def busy(self) -> tuple[str, ...]:
         """Instances that left the snapshot and still have a request in flight."""
 
@@ -112,7 +116,7 @@ class Feed:
 
     def _report(self, writer: asyncio.StreamWriter) -> None:
         busy = self._holder.busy()
-        report = Report(self._incarnation, self._holder.version, busy)
+        report = Report(self._incarnation, self._holder.version, busy, self._holder.trouble)
         writer.write(feed_wire.encode(report))
         self._reported_busy = busy
         self._unanswered += 1

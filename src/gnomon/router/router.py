@@ -56,7 +56,8 @@ log = structlog.get_logger(__name__)
 class Router:
     """Start it once, drain it once, in the loop in which it was made.
 
-    `version` is that of the routing snapshot that it serves from.
+    `version` is that of the routing snapshot that it serves from, `trouble` a sentence on what it
+    cannot keep now, or nothing.
     """
 
     def __init__(
@@ -77,6 +78,9 @@ class Router:
         clock = clock or MachineClock()
         random = random or Random()
         self.version = 0
+        # What the spool cannot keep, as it was last seen and logged.
+        self.trouble = ""
+        self._spool = spool
         self._settings = settings
         self._clock = clock
         self._snapshot_path = snapshot_path
@@ -283,6 +287,14 @@ class Router:
         self._ejections.ping()
         self._counters.flush(now_s)
         self._barriers.check()
+        self._see_spool()
+
+    def _see_spool(self) -> None:
+        before, self.trouble = self.trouble, self._spool.trouble
+        if self.trouble and not before:
+            log.warning("records are not all kept", reason=self.trouble)
+        elif before and not self.trouble:
+            log.info("records are kept again")
 
     # --- Making -------------------------------------------------------------------------------
 

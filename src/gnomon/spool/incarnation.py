@@ -84,6 +84,16 @@ def cut_off_at_s(directory: Path) -> float | None:
     return max(written, default=directory.stat().st_mtime)
 
 
+def waiting_since_s(directory: Path) -> float | None:
+    """When the oldest closed segment was written last (epoch seconds); None if none waits."""
+    times = []
+    for path in directory.glob(f"*{CLOSED_SUFFIX}"):
+        # The collector takes them away meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return min(times, default=None)
+
+
 def size_bytes(directory: Path) -> int:
     """What the files of an incarnation hold; one that goes meanwhile holds nothing."""
     total = 0

@@ -3,7 +3,8 @@
 `append` encodes on the caller's loop into a bounded buffer; a thread of its own writes, some
 milliseconds later. A disk that fails costs nobody a request: what waits stays in the buffer, what
 does not fit is dropped and counted, exchanges first, then pairs; metrics are added up instead, and
-barriers are kept. The same goes for a directory that reached its bound because nobody collects.
+barriers are kept. The same goes for a directory that reached its bound because nobody collects, and
+for a disk on which little is free: that belongs to what cannot be dropped.
 Files are not synced: the spool outlives processes, not a power cut.
 Its counterpart is the collector, through `segment` and `incarnation`.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import threading
 import time
@@ -22,8 +24,9 @@ from pathlib import Path
 
 import msgspec
 
-from gnomon.settings import SpoolSettings
+from gnomon.settings import MIB, SpoolSettings
 from gnomon.spool import segment
+from gnomon.spool.disk import Disk, MachineDisk, shortage
 from gnomon.spool.frames import Frame, Metrics
 from gnomon.spool.incarnation import claim, mark_end, size_bytes
 from gnomon.spool.merge import merge_metrics
@@ -33,7 +36,7 @@ from gnomon.spool.merge import merge_metrics
 _EXCHANGES_SHARE = 0.75
 # How long (s) the thread waits before it tries a disk again that refused a write.
 _RETRY_S = 1.0
-# How often (s) at most the directory is looked at again after it refused a frame.
+# How often (s) at most the directory is looked at again after it refused a frame, and the disk.
 _MEASURE_S = 1.0
 # Frames in one writev: each is two buffers, and Linux takes 1,024 (IOV_MAX) in one call.
 _FRAMES_A_WRITE = 512
@@ -58,12 +61,19 @@ class SpoolWriter:
         incarnation_id: str,
         settings: SpoolSettings,
         clock: Callable[[], float] = time.monotonic,
+        disk: Disk | None = None,
     ) -> None:
         self.directory, self._lock = claim(root, incarnation_id)
         self.dropped: dict[str, int] = {}
         self.disk_errors = 0
         self._settings = settings
         self._clock = clock
+        self._disk = disk or MachineDisk()
+        # How short space on the disk is (`gnomon.spool.disk.shortage`), as of the last look.
+        self._shortage = 0
+        self._free_bytes = 0
+        self._looked_at = -math.inf
+        self._failure = ""
         self._encoder = msgspec.msgpack.Encoder()
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._appended_bytes = 0
@@ -89,6 +99,27 @@ class SpoolWriter:
     def waiting_bytes(self) -> int:
         """Bytes of payload that are in the buffer."""
         return self._appended_bytes - self._written_bytes
+
+    @property
+    def trouble(self) -> str:
+        """A sentence on what keeps frames from the disk now; empty if nothing does."""
+        if self._failure:
+            return (
+                f"The spool {self.directory} cannot be written ({self._failure}): see to its disk; "
+                "what the buffer has no room for is dropped and counted."
+            )
+        if self._shortage:
+            what = "captures are" if self._shortage == 1 else "captures and pairs are"
+            return (
+                f"Only {self._free_bytes // MIB:,} MiB are free on the disk of {self.directory}, "
+                f"and {what} dropped and counted: free space there."
+            )
+        return ""
+
+    @property
+    def given_up(self) -> int:
+        """After `close`: frames that the disk did not take."""
+        return len(self._batch)
 
     def append(self, frame: Frame) -> bool:
         """Take a frame for writing; False if it was dropped (and counted). Never waits."""
@@ -129,6 +160,8 @@ class SpoolWriter:
         if kind not in (segment.EXCHANGE, segment.PAIR):
             return True
         is_exchange = kind == segment.EXCHANGE
+        if self._shortage >= (1 if is_exchange else 2):
+            return False
         waiting = self.waiting_bytes
         disk_bound = self._settings.max_bytes * (_EXCHANGES_SHARE if is_exchange else 1)
         if self._disk_bytes + waiting + payload_bytes > disk_bound:
@@ -147,7 +180,7 @@ class SpoolWriter:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            self._wake.wait(self._left_s())
+            self._wake.wait(self._rest_s())
             # One batch gathers what comes meanwhile.
             self._closing.wait(self._settings.flush_interval_s)
             self._wake.clear()
@@ -160,6 +193,13 @@ class SpoolWriter:
             self._close_segment()
             if is_whole:
                 mark_end(self.directory)
+
+    def _rest_s(self) -> float | None:
+        """How long there is nothing to do unless something is appended; None: for ever."""
+        left_s = self._left_s()
+        if not self._shortage:
+            return left_s
+        return _MEASURE_S if left_s is None else min(left_s, _MEASURE_S)
 
     def _left_s(self) -> float | None:
         """How long the open segment may stay open; None without one."""
@@ -177,16 +217,26 @@ class SpoolWriter:
         for _ in range(len(self._waiting)):
             self._batch.append(self._waiting.popleft())
         try:
+            self._look_at_disk()
             if self._is_disk_full and self._clock() - self._measured_at >= _MEASURE_S:
                 self._measure()
             while self._batch:
                 self._write_some()
             if self._is_too_old():
                 self._close_segment()
-        except OSError:
+        except OSError as error:
             self.disk_errors += 1
+            self._failure = error.strerror or str(error)
             return False
+        self._failure = ""
         return True
+
+    def _look_at_disk(self) -> None:
+        if self._clock() - self._looked_at < _MEASURE_S:
+            return
+        self._looked_at = self._clock()
+        self._free_bytes = self._disk.free_bytes(self.directory)
+        self._shortage = shortage(self._free_bytes, self._settings.min_free_bytes, self._shortage)
 
     def _measure(self) -> None:
         self._is_disk_full = False
@@ -198,7 +248,7 @@ class SpoolWriter:
             self._open_segment()
         frames = self._next_frames()
         buffers = [part for item in frames for part in (segment.frame_head(*item), item[1])]
-        written = os.writev(self._file, buffers)
+        written = self._disk.writev(self._file, buffers)
         whole = written == sum(map(len, buffers))
         for kind, payload in frames:
             frame_bytes = segment.HEAD_BYTES + len(payload)
@@ -212,10 +262,18 @@ class SpoolWriter:
             ended = kind == segment.BARRIER
         if not whole:
             # Only the torn frame goes: a reader may have taken the whole ones already.
-            os.ftruncate(self._file, self._file_bytes)
+            self._cut_torn_frame()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if ended or self._file_bytes >= self._settings.segment_bytes:
             self._close_segment()
+
+    def _cut_torn_frame(self) -> None:
+        try:
+            os.ftruncate(self._file, self._file_bytes)
+        except OSError:
+            # Nothing may follow it then: readers pass over what is torn at a segment's end.
+            self._close_segment()
+            raise
 
     def _next_frames(self) -> list[tuple[int, bytes]]:
         """The next frames for one write: to a barrier, or to where the segment is full."""
@@ -235,7 +293,7 @@ class SpoolWriter:
         name = segment.segment_name(self._number + 1, closed=False)
         file = os.open(self.directory / name, flags, 0o600)
         try:
-            if os.write(file, segment.FILE_HEAD) < len(segment.FILE_HEAD):
+            if self._disk.writev(file, [segment.FILE_HEAD]) < len(segment.FILE_HEAD):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             os.close(file)

@@ -22,6 +22,7 @@ from botocore.serialize import create_serializer
 
 from gnomon.aws.service import Service
 from gnomon.control import api
+from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
@@ -35,10 +36,11 @@ from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.session import boot_id
 from gnomon.model.arn import Account
 from gnomon.model.snapshot import Update
-from gnomon.settings import HostingSettings
+from gnomon.settings import HostingSettings, SpoolSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.store.state import routing, steady_time
+from gnomon.testing.fake_disk import FakeDisk
 from gnomon.testing.fake_host import FakeHost, FakeMachine
 
 _LOOK_S = 0.01
@@ -103,7 +105,7 @@ class ControlClient(ABC):
 
 
 class ControlInProcess(ControlClient):
-    """One life of control on a database; `machine` outlives it."""
+    """One life of control on a database; `machine` outlives it, `disk` is where its data lie."""
 
     def __init__(
         self,
@@ -114,7 +116,9 @@ class ControlInProcess(ControlClient):
         transactions: Transactions,
         machine: FakeMachine,
         clock: FakeClock,
+        disk: FakeDisk,
     ) -> None:
+        self.disk = disk
         self.api = service_api
         self.loop = loop
         self.feed = feed
@@ -197,6 +201,8 @@ def put_together(
         loops[0].ring()
 
     feed = Feed(changes, routers.seen, ring)
+    disk = FakeDisk()
+    floor = DiskFloor(directory, SpoolSettings().min_free_bytes, disk.free_bytes)
     keeper = InstanceKeeper(
         KeeperParts(
             transactions=transactions,
@@ -218,13 +224,14 @@ def put_together(
     )
     loops.append(loop)
     return ControlInProcess(
-        api.Api(_service(), transactions, loop.ring),
+        api.Api(_service(), transactions, floor, loop.ring),
         loop,
         feed,
         keeper,
         transactions,
         around.machine,
         around.clock,
+        disk,
     )
 
 

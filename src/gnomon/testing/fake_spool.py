@@ -11,11 +11,12 @@ SomeFrame = TypeVar("SomeFrame", bound=Frame)
 
 
 class FakeSpool:
-    """Keeps what is appended; refuses everything while `is_full`."""
+    """Keeps what is appended; refuses everything while `is_full`. A test sets `trouble`."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self.is_full = False
+        self.trouble = ""
 
     def append(self, frame: Frame) -> bool:
         if not self.is_full:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextvars import Context, ContextVar
@@ -144,11 +145,17 @@ class Life:
         """Removes what is left of it. A task that is cut off in a transaction would hold its lock:
         these are let go to their end, which is a rollback.
         """
-        while self._transactions:
+        while self._transactions or any(_is_new(task) for task in self._tasks):
+            # One that is cancelled before it began lets go of nothing that it was handed.
             await asyncio.sleep(0.001)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._machines, return_exceptions=True)
+
+
+def _is_new(task: asyncio.Task[Any]) -> bool:
+    work = task.get_coro()
+    return inspect.iscoroutine(work) and inspect.getcoroutinestate(work) == inspect.CORO_CREATED
 
 
 _LIFE: ContextVar[Life | None] = ContextVar("life", default=None)

@@ -317,7 +317,14 @@ async def machine_with_lives(directory: Path, faults: Faults) -> AsyncIterator[L
         hurrying = asyncio.create_task(hurry())
         # Control answers its first report when there is news.
         starting = asyncio.create_task(router.start(listener, patience_s=PATIENCE_S))
+
+        async def is_known() -> bool:
+            async with state.reading() as connection:
+                return bool(await routing.incarnations(connection))
+
         try:
+            # Only then control waits for what the router knows.
+            await lives.until(is_known, "the router on record")
             yield lives
         finally:
             await starting

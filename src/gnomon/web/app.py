@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from gnomon.control.api import Api
 from gnomon.control.reports import Reports
 from gnomon.control.status import Status
-from gnomon.errors import GnomonError, ResourceNotFound, ValidationFailed
+from gnomon.errors import GnomonError, MachineExhausted, ResourceNotFound, ValidationFailed
 
 # SageMaker's own requests are a few KiB; this is far above any of them.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -46,12 +46,14 @@ def build_extensions(reports: Reports, status: Status) -> FastAPI:
 
     @app.exception_handler(GnomonError)
     async def _refused(_request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, MachineExhausted):
+            return JSONResponse({"error": str(error)}, 503)
         missing = isinstance(error, ResourceNotFound | ValidationFailed)
         return JSONResponse({"error": str(error)}, 404 if missing else 400)
 
     @app.get("/status")
     async def read_status() -> dict[str, Any]:
-        """What runs now: endpoints, instances, experiments, routers."""
+        """What runs now: endpoints, instances, experiments, routers; and what is out of order."""
         return await status.now()
 
     @app.get("/events")
