@@ -98,7 +98,7 @@ async def main(settings: Settings, orders: Orders) -> None:
     telemetry = Database(sqlite_url(layout.telemetry_file))
     clock = SystemClock()
     account = Account(settings.aws.region, settings.aws.account_id)
-    transactions = Transactions(state, account, clock, new_id)
+    transactions = Transactions(state, account, clock, new_id, settings.quotas)
     archives = Archives(settings, layout, DirectoryObjects(layout.objects))
     host = HostByRuntime(
         ProcessHost(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
@@ -18,10 +18,14 @@ from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.keeper import InstanceKeeper
 from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
-from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
-from gnomon.model.records import ExperimentRecord
+from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.store.state.instances import instances_of
-from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
+from gnomon.store.state.resources import (
+    Due,
+    due_experiments,
+    endpoint_ids,
+    lacking_endpoints,
+)
 
 # How often all that is under way is looked at, woken or not, in seconds.
 TICK_S = 0.2
@@ -55,6 +59,7 @@ class ControlLoop:
         self._woken: set[str] = set()
         self._bell = asyncio.Event()
         self._closing = False
+        self._resumed = False
 
     def wake(self, endpoint_id: str) -> None:
         """Something about this endpoint may have changed."""
@@ -67,15 +72,20 @@ class ControlLoop:
 
     async def resume(self) -> bool:
         """Takes up what an earlier control, or a pass that failed, has left: instances that nobody
-        keeps, and every endpoint once.
+        keeps, and every endpoint, after the first time those that lack an instance.
         """
         async with self._transactions.database.reading() as connection:
             instances = await instances_of(connection, statuses=LIVE_INSTANCE)
-            endpoints = await ENDPOINTS.all(connection)
+            endpoints = (
+                await lacking_endpoints(connection)
+                if self._resumed
+                else await endpoint_ids(connection)
+            )
         for record in instances:
             if not self._keeper.keeps(record.id):
                 await self._keeper.resume(record)
-        self._woken.update(endpoint.id for endpoint in endpoints)
+        self._woken.update(endpoints)
+        self._resumed = True
         return True
 
     def close(self) -> None:
@@ -91,11 +101,9 @@ class ControlLoop:
             if clock.monotonic_s() - swept_s >= SWEEP_S:
                 swept_s = clock.monotonic_s()
                 await self._guarded("everything", self.resume)
-            experiments, endpoints = await self._unfinished()
-            for experiment in experiments:
-                await self._guarded(
-                    experiment.name, partial(self._experiments.reconcile, experiment.id)
-                )
+            due, endpoints = await self._due()
+            for id_, name, _ in due.experiments:
+                await self._guarded(name, partial(self._experiments.reconcile, id_))
             for endpoint_id in endpoints | self._take_woken():
                 if await self._guarded(
                     endpoint_id, partial(self._endpoints.reconcile, endpoint_id)
@@ -103,7 +111,7 @@ class ControlLoop:
                     self._woken.add(endpoint_id)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(
-                    self._bell.wait(), self._rest_s(experiments, bool(endpoints or self._woken))
+                    self._bell.wait(), self._rest_s(due, bool(endpoints or self._woken))
                 )
             self._bell.clear()
 
@@ -111,25 +119,27 @@ class ControlLoop:
         woken, self._woken = self._woken, set()
         return woken
 
-    def _rest_s(self, experiments: Sequence[ExperimentRecord], under_way: bool) -> float:
+    def _rest_s(self, due: Due, under_way: bool) -> float:
         """Until the next look, if nothing rings before."""
-        if under_way or any(e.status not in _RESTING_EXPERIMENT for e in experiments):
+        if under_way or any(status not in _RESTING_EXPERIMENT for _, _, status in due.experiments):
             return TICK_S
-        now_s = self._transactions.clock.now_s()
-        times = [
-            record.plan.starts_at_s if record.status == "Created" else record.plan.ends_at_s
-            for record in experiments
-        ]
-        # A pass that failed at its time must not become a busy loop.
-        return max(TICK_S / 10, min([now_s + REST_S, *times]) - now_s)
+        if due.experiments:
+            # A pass that failed at its time must not become a busy loop.
+            return TICK_S / 10
+        if due.next_at_s is None:
+            return REST_S
+        return min(REST_S, due.next_at_s - due.now_s)
 
-    async def _unfinished(self) -> tuple[list[ExperimentRecord], set[str]]:
+    async def _due(self) -> tuple[Due, set[str]]:
+        """Experiments that need a look, and the endpoints that change or have instances that go:
+        nothing is read of what rests.
+        """
+        now_s = self._transactions.clock.now_s()
         async with self._transactions.database.reading() as connection:
-            experiments = await EXPERIMENTS.where(connection, status=UNFINISHED_EXPERIMENT)
-            changing = await ENDPOINTS.where(connection, status=_CHANGING)
+            due = await due_experiments(connection, now_s)
+            changing = await endpoint_ids(connection, _CHANGING)
             leaving = await instances_of(connection, statuses=("Draining", "Stopping"))
-        endpoints = {endpoint.id for endpoint in changing} | {i.endpoint_id for i in leaving}
-        return experiments, endpoints
+        return due, changing | {instance.endpoint_id for instance in leaving}
 
     async def _guarded(self, what: str, work: Callable[[], Awaitable[bool]]) -> bool:
         """One piece of a pass: an unexpected error ends this piece, not the loop."""

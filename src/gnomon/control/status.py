@@ -8,8 +8,8 @@ from typing import Any
 from gnomon.control.transactions import Transactions
 from gnomon.errors import ResourceNotFound
 from gnomon.hosting import cpu_weight
-from gnomon.model.lifecycle import LIVE_INSTANCE
-from gnomon.model.records import EndpointRecord, InstanceRecord
+from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
+from gnomon.model.records import EndpointRecord, ExperimentRecord, InstanceRecord
 from gnomon.store.state import routing
 from gnomon.store.state.instances import (
     events_of,
@@ -17,12 +17,14 @@ from gnomon.store.state.instances import (
     last_endpoint_named,
     latest_instances,
 )
-from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
+from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS, Filters
 
 # For how long a failed instance is shown, in seconds: somebody may want to read its log.
 FAILURES_SHOWN_S = 3600.0
 # How many instances of one endpoint are listed at most, ended ones included.
 INSTANCES_LISTED = 200
+# How many experiments are listed besides those that have not ended.
+EXPERIMENTS_LISTED = 100
 
 
 class Status:
@@ -34,7 +36,15 @@ class Status:
     async def now(self) -> dict[str, Any]:
         async with self._transactions.database.reading() as connection:
             endpoints = await ENDPOINTS.all(connection)
-            experiments = await EXPERIMENTS.all(connection)
+            experiments = await EXPERIMENTS.where(connection, status=UNFINISHED_EXPERIMENT)
+            latest = await EXPERIMENTS.page(
+                connection,
+                Filters(),
+                "CreationTime",
+                descending=True,
+                after=None,
+                limit=EXPERIMENTS_LISTED,
+            )
             instances = await instances_of(
                 connection,
                 statuses=LIVE_INSTANCE,
@@ -77,7 +87,7 @@ class Status:
                     "ends_at_s": experiment.plan.ends_at_s,
                     "completed_at_s": experiment.completed_at_s,
                 }
-                for experiment in experiments
+                for experiment in _once([*experiments, *(record for _, record in latest)])
             ],
             "routers": [
                 {"id": router.id, "slot": router.slot, "pid": router.pid}
@@ -128,6 +138,11 @@ class Status:
             }
             for event in events
         ]
+
+
+def _once(experiments: Sequence[ExperimentRecord]) -> list[ExperimentRecord]:
+    """Each experiment once, oldest first. Pure."""
+    return [record for _, record in sorted({record.id: record for record in experiments}.items())]
 
 
 def answers(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> bool:

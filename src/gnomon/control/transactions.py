@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -13,6 +13,7 @@ from gnomon.model.arn import Account
 from gnomon.model.clock import Clock
 from gnomon.model.lifecycle import INSTANCE
 from gnomon.model.records import EventRecord
+from gnomon.settings import QuotaSettings
 from gnomon.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
@@ -26,6 +27,7 @@ class Transactions:
     account: Account
     clock: Clock
     new_id: Callable[[], str]
+    quotas: QuotaSettings = field(default_factory=QuotaSettings)
 
     @asynccontextmanager
     async def call(self, region: str | None = None) -> AsyncIterator[Call]:
@@ -40,6 +42,7 @@ class Transactions:
                 account=account,
                 now_s=self.clock.now_s(),
                 new_id=self.new_id,
+                quotas=self.quotas,
             )
             yield call
         for transition in call.transitions:

@@ -29,7 +29,7 @@ from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.model.arn import Account
 from gnomon.model.snapshot import Update
-from gnomon.settings import HostingSettings
+from gnomon.settings import HostingSettings, QuotaSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.store.state import routing
@@ -126,7 +126,11 @@ class ControlInProcess:
 
 @asynccontextmanager
 async def running_control(
-    directory: Path, machine: FakeMachine, clock: FakeClock, **hosting: Any
+    directory: Path,
+    machine: FakeMachine,
+    clock: FakeClock,
+    quotas: QuotaSettings | None = None,
+    **hosting: Any,
 ) -> AsyncIterator[ControlInProcess]:
     """A control on the database in `directory`, which may be a former control's.
 
@@ -135,7 +139,8 @@ async def running_control(
     url = sqlite_url(directory / "state.db")
     await migrate("state", url)
     database = Database(url)
-    transactions = Transactions(database, Account("us-east-1", "000000000000"), clock, new_id)
+    account = Account("us-east-1", "000000000000")
+    transactions = Transactions(database, account, clock, new_id, quotas or QuotaSettings())
     host = FakeHost(machine)
 
     async def changes(version: int) -> Update:
