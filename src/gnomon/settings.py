@@ -115,7 +115,8 @@ class HostingSettings:
 
     # Which interpreter runs Gnomon's model server; empty: the one that runs Gnomon.
     interpreter: str = ""
-    # Threads each instance's numeric libraries may start; 0 means max(1, cores / 2).
+    # Threads each instance's numeric libraries may start; 0 means the vCPUs of its instance type,
+    # at most max(1, cores / 2).
     threads: int = 0
     max_archive_bytes: int = 20 * 1024 * MIB
     max_archive_files: int = 100_000

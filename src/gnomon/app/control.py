@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import psutil
 import structlog
 import uvicorn
 
@@ -23,7 +24,7 @@ from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
 from gnomon.control.reports import Reports
 from gnomon.control.routers import RouterRegister
-from gnomon.control.status import Status
+from gnomon.control.status import Machine, Status
 from gnomon.control.transactions import Transactions
 from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting import artifacts, serving_archive
@@ -33,6 +34,7 @@ from gnomon.hosting.images import runtime_of
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
+from gnomon.model import instance_types
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
@@ -149,7 +151,9 @@ async def main(settings: Settings, orders: Orders) -> None:
                 settings.data_dir, settings.hosting, os.environ
             ).interpreter_for,
             settings=settings.hosting,
-            threads=settings.hosting.threads or max(1, cores() // 2),
+            threads=lambda type_: (
+                settings.hosting.threads or instance_types.threads(type_, cores())
+            ),
             clock=clock,
             wake=wake,
         )
@@ -165,7 +169,7 @@ async def main(settings: Settings, orders: Orders) -> None:
     app = build_app(
         api.Api(api.load(), transactions, ring),
         Reports(transactions, telemetry),
-        Status(transactions),
+        Status(transactions, Machine(cores(), psutil.virtual_memory().total), has_weight),
     )
     server = ControlServer(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gnomon.control.transactions import Transactions
 from gnomon.errors import ResourceNotFound
 from gnomon.hosting import cpu_weight
+from gnomon.model.instance_types import size_of
 from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
 from gnomon.model.records import EndpointRecord, ExperimentRecord, InstanceRecord
 from gnomon.store.state import routing
@@ -27,11 +29,26 @@ INSTANCES_LISTED = 200
 EXPERIMENTS_LISTED = 100
 
 
-class Status:
-    """Reads the state database; writes nothing."""
+@dataclass(frozen=True)
+class Machine:
+    """What instances share."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    cores: int
+    memory_bytes: int
+
+
+class Status:
+    """Reads the state database; writes nothing.
+
+    `runs_here` tells of an image whether its instances are processes of this machine.
+    """
+
+    def __init__(
+        self, transactions: Transactions, machine: Machine, runs_here: Callable[[str], bool]
+    ) -> None:
         self._transactions = transactions
+        self._machine = machine
+        self._runs_here = runs_here
 
     async def now(self) -> dict[str, Any]:
         async with self._transactions.database.reading() as connection:
@@ -53,6 +70,7 @@ class Status:
             routers = await routing.incarnations(connection)
         return {
             "light": cpu_weight.in_force(),
+            "machine": self._shares(endpoints),
             "endpoints": [
                 {
                     "name": endpoint.name,
@@ -94,6 +112,24 @@ class Status:
                 for router in routers
                 if router.dead_since_s is None
             ],
+        }
+
+    def _shares(self, endpoints: Sequence[EndpointRecord]) -> dict[str, Any]:
+        """The machine, and what the instance types of all that endpoints want add up to."""
+        sizes = [
+            (variant.count, size_of(variant.instance_type))
+            for endpoint in endpoints
+            if endpoint.status != "Failed"
+            for variant in endpoint.desired.variants
+            if self._runs_here(variant.container.image)
+        ]
+        known = [(count, size) for count, size in sizes if size is not None]
+        return {
+            "cores": self._machine.cores,
+            "memory_bytes": self._machine.memory_bytes,
+            "wanted_vcpus": sum(count * size.vcpus for count, size in known),
+            "wanted_memory_bytes": sum(count * size.memory_bytes for count, size in known),
+            "wanted_gpus": sum(count * size.gpus for count, size in known),
         }
 
     async def instances(self, endpoint_name: str) -> list[dict[str, Any]]:

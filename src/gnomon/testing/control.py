@@ -178,7 +178,7 @@ async def running_control(
             prepare=prepare,
             interpreter_for=Interpreters(directory, settings, os.environ).interpreter_for,
             settings=settings,
-            threads=1,
+            threads=lambda _: 1,
             clock=clock,
             wake=wake,
         )
