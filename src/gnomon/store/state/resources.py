@@ -185,7 +185,7 @@ async def due_experiments(connection: AsyncConnection, now_s: float) -> Due:
     rows = await connection.execute(
         select(columns.id, columns.name, columns.status)
         .where(columns.due_at_s <= now_s)
-        .order_by(columns.id)
+        .order_by(columns.due_at_s, columns.id)
     )
     later = select(func.min(columns.due_at_s)).where(columns.due_at_s > now_s)
     return Due(
