@@ -202,6 +202,16 @@ async def test_a_list_reads_no_row_that_it_does_not_show(control):
             assert plan == f"SCAN experiments USING COVERING INDEX {index}"
 
 
+async def test_control_finds_what_is_due_by_index(control):
+    async with control.transactions.database.reading() as connection:
+        rows = await connection.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT id, name, status FROM experiments "
+            "WHERE due_at_s <= 3.0 ORDER BY due_at_s, id"
+        )
+        plans = [row[3] for row in rows]
+    assert any("INDEX experiments_by_due (due_at_s<?)" in plan for plan in plans), plans
+
+
 def test_a_record_of_each_listed_kind_has_what_it_is_sorted_by():
     assert {"name", "created_at_s", "id"} <= set(ModelRecord.__struct_fields__)
     assert "name_key" in MODELS.table.c

@@ -47,6 +47,8 @@ class FakeMachine:
     listens: bool = False
     instances: dict[str, FakeInstance] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
+    # What instances that start from now on answer a ping with.
+    first_ping_status: int = 200
     may_stop: asyncio.Event = field(default_factory=asyncio.Event)
     # Every start that was carried out, in order.
     starts: list[InstanceSpec] = field(default_factory=list)
@@ -77,7 +79,9 @@ class FakeMachine:
             )
             port = server.sockets[0].getsockname()[1]
         started = Started("127.0.0.1", port, keep_alive_s=1.0)
-        self.instances[spec.instance_id] = FakeInstance(spec, started, server=server)
+        self.instances[spec.instance_id] = FakeInstance(
+            spec, started, ping_status=self.first_ping_status, server=server
+        )
         return started
 
     async def _answer(
