@@ -74,15 +74,26 @@ class FakeMachine:
         server = None
         port = _FIRST_PORT + len(self.starts)
         if self.listens:
-            server = await asyncio.start_server(
-                lambda reader, writer: self._answer(spec.instance_id, reader, writer), "127.0.0.1"
-            )
+            server = await self._listen(spec.instance_id)
             port = server.sockets[0].getsockname()[1]
         started = Started("127.0.0.1", port, keep_alive_s=1.0)
         self.instances[spec.instance_id] = FakeInstance(
             spec, started, ping_status=self.first_ping_status, server=server
         )
         return started
+
+    async def _listen(self, instance_id: str) -> asyncio.Server:
+        listening = asyncio.ensure_future(
+            asyncio.start_server(
+                lambda reader, writer: self._answer(instance_id, reader, writer), "127.0.0.1"
+            )
+        )
+        try:
+            return await asyncio.shield(listening)
+        except asyncio.CancelledError:
+            # Nobody is told of it any more.
+            listening.add_done_callback(lambda done: done.result().close())
+            raise
 
     async def _answer(
         self, instance_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
