@@ -76,7 +76,7 @@ async def test_an_archive_that_does_not_come_in_time_fails_the_endpoint(tmp_path
             status="Creating",
             desired=a_spec(variant),
             serving=None,
-            changing_since_s=clock.now_s(),
+            changing_since_s=control.transactions.steady_s(),
         )
         async with control.transactions.call() as call:
             await ENDPOINTS.add(call.connection, record)

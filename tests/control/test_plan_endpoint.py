@@ -48,7 +48,7 @@ def test_an_endpoint_serves_when_all_that_is_desired_is_healthy():
 
 
 def test_a_change_is_over_when_every_router_knows_of_it():
-    endpoint = an_endpoint(status="Updating", modified_at_s=100.0)
+    endpoint = an_endpoint(status="Updating", changing_since_s=100.0)
     unknown = Observed([an_instance(OLD)], frozenset(), routers_know=False)
     assert plan_endpoint(endpoint, unknown, 101.0) == []
     assert plan_endpoint(endpoint, unknown, 100.1 + ROUTERS_TIME_LIMIT_S) == [Settle()]

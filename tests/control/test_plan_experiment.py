@@ -18,8 +18,8 @@ def view(desired=FORMER, status="InService", failure_reason=""):
     return EndpointView(status, failure_reason, desired, desired)
 
 
-def plan(experiment, endpoint, missing=0, now_s=500.0):
-    return plan_experiment(experiment, endpoint, missing, now_s, "new-barrier")
+def plan(experiment, endpoint, missing=0, now_s=500.0, steady_s=500.0):
+    return plan_experiment(experiment, endpoint, missing, now_s, steady_s, "new-barrier")
 
 
 def started(**members):
@@ -110,8 +110,9 @@ def test_a_test_has_ended_when_all_its_records_are_in():
 
 
 def test_missing_records_are_waited_for_five_minutes_and_then_named():
-    assert plan(stopping(), view(), missing=2, now_s=500.0 + BARRIER_TIME_LIMIT_S - 1) == []
-    (action,) = plan(stopping(), view(), missing=2, now_s=500.0 + BARRIER_TIME_LIMIT_S)
+    limit_s = 500.0 + BARRIER_TIME_LIMIT_S
+    assert plan(stopping(), view(), missing=2, now_s=86_400.0, steady_s=limit_s - 1) == []
+    (action,) = plan(stopping(), view(), missing=2, now_s=500.0, steady_s=limit_s)
     assert action.status == "Completed"
     assert "2 router" in action.reason
 

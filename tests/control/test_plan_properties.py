@@ -107,7 +107,7 @@ def test_any_state_reaches_the_desired_one_and_production_is_never_less(state):
     number = 0
     for _ in range(MAX_STEPS):
         released = frozenset(i.id for i in instances if i.status == "Draining")
-        actions = plan_endpoint(endpoint, Observed(instances, released, cores=cores), now_s=1e6)
+        actions = plan_endpoint(endpoint, Observed(instances, released, cores=cores), steady_s=1e6)
         if not actions and all(i.status == "InService" for i in instances):
             break
         before = [
@@ -140,7 +140,7 @@ def test_an_endpoint_that_goes_leaves_no_instance(state):
     endpoint = msgspec.structs.replace(endpoint, status="Deleting")
     for _ in range(MAX_STEPS):
         released = frozenset(i.id for i in instances if i.status == "Draining")
-        actions = plan_endpoint(endpoint, Observed(instances, released), now_s=1e6)
+        actions = plan_endpoint(endpoint, Observed(instances, released), steady_s=1e6)
         if any(isinstance(action, RemoveEndpoint) for action in actions):
             break
         _, instances, _ = applied(endpoint, instances, actions, 0)

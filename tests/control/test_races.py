@@ -89,7 +89,9 @@ async def test_one_change_of_an_endpoint_is_taken(control):
         control.call("DeleteEndpoint", EndpointName="ep"),
     )
     code, text = loser(outcomes)
-    assert (code, "Cannot update in-progress endpoint" in text) == ("ValidationException", True)
+    # The deletion may be over before the update is looked at.
+    assert code == "ValidationException"
+    assert text.startswith(("Cannot update in-progress endpoint ", "Could not find endpoint "))
 
 
 async def test_a_stop_and_an_update_at_once_leave_one_of_them(control):

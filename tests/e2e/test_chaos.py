@@ -180,6 +180,16 @@ def test_the_report_shows_a_gap_for_each_killed_router_and_for_nothing_else(run)
     assert run.report["lost"] == {"captures": 0, "pairs": 0}
 
 
+def test_the_report_says_how_long_which_instance_was_away(run):
+    away = Counter(absence["variant_name"] for absence in run.report["away"])
+    # Each death of an instance, and nothing else; all of them have been replaced.
+    assert away == {"AllTraffic": KILLS, "Shadow-01": KILLS}
+    kills = sorted(kill.at_s for kill in run.chaos.of(PRODUCTION, SHADOW))
+    for absence, kill in zip(run.report["away"], kills, strict=True):
+        assert kill < absence["at_s"] + 1
+        assert 0 < absence["away_s"] < 90
+
+
 def test_nothing_was_started_twice_and_nothing_is_left_over(run):
     assert len(run.instances) == 5
     assert run.pids == run.expected_pids

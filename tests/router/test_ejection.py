@@ -106,6 +106,13 @@ async def test_a_good_ping_ends_an_ejection(tmp_path, good, bad):
             if invocations(bad):
                 break
         assert invocations(bad)
+        # One for each tick while it was out of use, and none since.
+        rig.flush()
+        counted = rig.spool.counts("v-v", instance_id=f"v-{bad.port}")
+        assert counted[metric.EJECTED_S] > 1
+        for _ in range(3):
+            rig.flush()
+        assert rig.spool.counts("v-v", instance_id=f"v-{bad.port}") == counted
 
 
 async def test_an_instance_that_comes_back_is_used_again(tmp_path, good):

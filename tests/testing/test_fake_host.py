@@ -9,6 +9,7 @@ from gnomon.hosting.health import ping
 from gnomon.hosting.host import Exited, InstanceNotStarted, InstanceSpec
 from gnomon.hosting.images import ModelServer
 from gnomon.testing.fake_host import FakeHost, FakeMachine
+from gnomon.testing.raw_http import RawClient, post
 
 SPEC = InstanceSpec("a", "endpoint", "variant", ModelServer(), Path("/models/x/model"))
 
@@ -52,3 +53,15 @@ async def test_an_instance_that_listens_answers_pings():
         machine.end("a", 1)
         assert not await ping(started.host, started.port, started.ping_path, 5.0)
         assert await host.observe("a") == Exited(1)
+
+
+async def test_an_instance_that_listens_sends_back_what_it_is_sent_until_it_ends():
+    async with FakeMachine(listens=True).closing() as machine:
+        started = await FakeHost(machine).start(SPEC)
+        async with RawClient(started.port) as client:
+            for body in (b"1", b"2"):
+                answer = await client.ask(post("/invocations", body))
+                assert (answer.status, answer.body) == (200, body)
+            machine.end("a", 0)
+            assert await client.is_closed()
+        assert machine.answers == [("a", b"1"), ("a", b"2")]

@@ -15,7 +15,7 @@ import uvicorn
 
 from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket
-from gnomon.app.machine import SystemClock, new_id
+from gnomon.app.machine import SystemClock
 from gnomon.control import api
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
@@ -34,6 +34,7 @@ from gnomon.hosting.images import runtime_of
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
+from gnomon.hosting.session import boot_id
 from gnomon.model import instance_types
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
@@ -42,7 +43,7 @@ from gnomon.model.snapshot import Update
 from gnomon.objects.directory import DirectoryObjects
 from gnomon.settings import Settings, cores
 from gnomon.store.database import Database, sqlite_url
-from gnomon.store.state import routing
+from gnomon.store.state import routing, steady_time
 from gnomon.store.state.instances import instances_of
 from gnomon.store.telemetry import queries
 from gnomon.web.app import build_app
@@ -100,7 +101,11 @@ async def main(settings: Settings, orders: Orders) -> None:
     telemetry = Database(sqlite_url(layout.telemetry_file))
     clock = SystemClock()
     account = Account(settings.aws.region, settings.aws.account_id)
-    transactions = Transactions(state, account, clock, new_id, settings.quotas)
+    async with state.writing() as connection:
+        offset_s = await steady_time.offset_s(
+            connection, boot_id(), clock.now_s(), clock.monotonic_s()
+        )
+    transactions = Transactions(state, account, clock, offset_s, os.urandom, settings.quotas)
     archives = Archives(settings, layout, DirectoryObjects(layout.objects))
     host = HostByRuntime(
         ProcessHost(

@@ -155,6 +155,18 @@ def print_report(report: dict[str, Any]) -> None:
             f"a router died at {_time(gap['at_s'])}: what it had open is missing, with what it "
             "captured in the 0.2 s and counted in the 1.2 s before"
         )
+    for absence in report["away"]:
+        away_s = absence["away_s"]
+        said = "and none has taken its place" if away_s is None else f"for {away_s:.1f} s"
+        console.print(
+            f"an instance of {absence['variant_name']} ({absence['instance_id']}) was away from "
+            f"{_time(absence['at_s'])} on, {said}: {absence['reason']}"
+        )
+    for instance, figures in report["ejected"].items():
+        console.print(
+            f"routers ejected the instance {instance} {figures['ejections']:,} times, for "
+            f"{figures['ejected_s']:,} s in all"
+        )
     if report["captures"]["destination"]:
         console.print(f"captured records: {report['captures']['destination']}")
 

@@ -17,7 +17,7 @@ from gnomon.aws.errors import control_error
 from gnomon.aws.response import Response
 from gnomon.aws.service import Service, load_service
 from gnomon.aws.validation import validate
-from gnomon.control.call import Call, Operation
+from gnomon.control.call import Operation
 from gnomon.control.operations import (
     endpoint_changes,
     endpoint_configs,
@@ -30,7 +30,6 @@ from gnomon.control.operations import (
 from gnomon.control.operations.members import check_members
 from gnomon.control.transactions import Transactions
 from gnomon.errors import GnomonError
-from gnomon.model.arn import Account
 
 OPERATIONS: dict[str, Operation] = {
     "CreateModel": models.create_model,
@@ -114,13 +113,7 @@ class Api:
             check_members(operation.input_shape, request.params)
         handler = OPERATIONS[request.operation]
         if request.operation.startswith(_READING):
-            async with self.transactions.database.reading() as connection:
-                call = Call(
-                    connection=connection,
-                    account=Account(request.region, self.transactions.account.account_id),
-                    now_s=self.transactions.clock.now_s(),
-                    new_id=self.transactions.new_id,
-                )
+            async with self.transactions.looking(request.region) as call:
                 result = await handler(call, request.params)
         else:
             async with self.transactions.call(request.region) as call:

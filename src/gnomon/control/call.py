@@ -19,13 +19,17 @@ from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
 
 @dataclass(frozen=True)
 class Call:
-    """One transaction of control's: its connection, its time, and what it may need to know."""
+    """One transaction of control's: its connection, its time, and what it may need to know.
+
+    `now_s` is the machine's clock, `steady_s` steady time (`gnomon.model.clock`).
+    """
 
     connection: AsyncConnection
     account: Account
     now_s: float
+    steady_s: float
     new_id: Callable[[], str]
-    quotas: QuotaSettings = field(default_factory=QuotaSettings)
+    quotas: QuotaSettings
     # The transitions so far: logged once they are committed.
     transitions: list[EventRecord] = field(default_factory=list)
 
@@ -36,6 +40,7 @@ class Call:
         event = EventRecord(
             id=self.new_id(),
             at_s=self.now_s,
+            steady_s=self.steady_s,
             kind=lifecycle.name,
             object_id=object_id,
             name=name,
@@ -100,7 +105,7 @@ async def move_instance(
     """Changes an instance's status; one that ends gets its time and keeps its reason."""
     INSTANCE.check(record.status, status)
     if status in {"Failed", "Stopped"}:
-        changes["ended_at_s"] = call.now_s
+        changes["ended_at_s"] = call.steady_s
     changed = msgspec.structs.replace(record, status=status, reason=reason, **changes)
     await put_instance(call.connection, changed)
     await call.record(INSTANCE, record.id, _instance_name(record), record.status, status, reason)

@@ -69,7 +69,7 @@ class EndpointReconciler:
             endpoint = await ENDPOINTS.get(call.connection, endpoint_id)
             if endpoint is None:
                 return False
-            since_s = min(endpoint.changing_since_s, call.now_s - FAILURE_MEMORY_S)
+            since_s = min(endpoint.changing_since_s, call.steady_s - FAILURE_MEMORY_S)
             instances = await instances_of(
                 call.connection, endpoint.id, LIVE_INSTANCE, ended_since_s=since_s
             )
@@ -80,7 +80,7 @@ class EndpointReconciler:
                 await self._routers_know(call, endpoint),
                 self._cores,
             )
-            actions = plan_endpoint(endpoint, observed, call.now_s)
+            actions = plan_endpoint(endpoint, observed, call.steady_s)
             for action in actions:
                 if isinstance(action, StopInstance):
                     to_stop.append(action.instance_id)
@@ -128,7 +128,7 @@ class EndpointReconciler:
             fingerprint=action.variant.fingerprint,
             status="Pending",
             reason="",
-            created_at_s=call.now_s,
+            created_at_s=call.steady_s,
             spec=action.variant,
             light=action.light and self._has_weight(action.variant.container.image),
         )
@@ -142,7 +142,10 @@ class EndpointReconciler:
         match action:
             case Serve():
                 serving = msgspec.structs.replace(
-                    endpoint, serving=endpoint.desired, modified_at_s=call.now_s
+                    endpoint,
+                    serving=endpoint.desired,
+                    modified_at_s=call.now_s,
+                    changing_since_s=call.steady_s,
                 )
                 await ENDPOINTS.put(call.connection, serving)
                 return serving

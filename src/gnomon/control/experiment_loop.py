@@ -52,7 +52,9 @@ class ExperimentReconciler:
             if record is None or record.status in _ENDED:
                 return False
             endpoint = await ENDPOINTS.get(call.connection, record.endpoint_id)
-            actions = plan_experiment(record, _view(endpoint), missing, call.now_s, call.new_id())
+            actions = plan_experiment(
+                record, _view(endpoint), missing, call.now_s, call.steady_s, call.new_id()
+            )
             for action in actions:
                 if isinstance(action, CheckModelData):
                     check = record

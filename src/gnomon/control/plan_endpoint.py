@@ -51,9 +51,12 @@ class Observed:
 
 
 def plan_endpoint(
-    endpoint: EndpointRecord, observed: Observed, now_s: float
+    endpoint: EndpointRecord, observed: Observed, steady_s: float
 ) -> list[EndpointAction]:
-    """Actions that bring the endpoint nearer to what is desired; none when it is there."""
+    """Actions that bring the endpoint nearer to what is desired; none when it is there.
+
+    `steady_s` is steady time (`gnomon.model.clock`).
+    """
     stops: list[EndpointAction] = [
         StopInstance(instance.id)
         for instance in observed.instances
@@ -71,7 +74,7 @@ def plan_endpoint(
     if endpoint.status in {"Creating", "Updating"}:
         if endpoint.serving == endpoint.desired:
             # A client that sees InService must be answered by it, whichever router it meets.
-            waited_s = now_s - endpoint.modified_at_s
+            waited_s = steady_s - endpoint.changing_since_s
             settled = observed.routers_know or waited_s > ROUTERS_TIME_LIMIT_S
             return [Settle(), *stops] if settled else stops
         if _needs_nothing_new(endpoint):
@@ -85,7 +88,7 @@ def plan_endpoint(
         ):
             return [Serve(), *stops]
     return [
-        *_starts(endpoint, observed, now_s),
+        *_starts(endpoint, observed, steady_s),
         *_drain(_superfluous(endpoint, observed.instances)),
         *stops,
     ]
@@ -151,7 +154,7 @@ def _needs_nothing_new(endpoint: EndpointRecord) -> bool:
     )
 
 
-def _starts(endpoint: EndpointRecord, observed: Observed, now_s: float) -> list[EndpointAction]:
+def _starts(endpoint: EndpointRecord, observed: Observed, steady_s: float) -> list[EndpointAction]:
     instances = observed.instances
     actions: list[EndpointAction] = []
     serving = endpoint.serving.variants if endpoint.serving else ()
@@ -161,7 +164,7 @@ def _starts(endpoint: EndpointRecord, observed: Observed, now_s: float) -> list[
         is_starting = any(instance.status != "InService" for instance in growing)
         missing = variant.count - len(growing)
         is_restart = (variant.id, variant.fingerprint) in served
-        if is_restart and now_s < _restart_at_s(variant, instances, now_s):
+        if is_restart and steady_s < _restart_at_s(variant, instances, steady_s):
             continue
         is_shadow = variant is endpoint.desired.shadow
         if is_shadow:
@@ -193,11 +196,13 @@ def lights(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> lis
     ]
 
 
-def _restart_at_s(variant: VariantSpec, instances: Sequence[InstanceRecord], now_s: float) -> float:
+def _restart_at_s(
+    variant: VariantSpec, instances: Sequence[InstanceRecord], steady_s: float
+) -> float:
     ends = [
         instance.ended_at_s
         for instance in _running(variant, instances, ("Failed",))
-        if instance.ended_at_s is not None and now_s - instance.ended_at_s < FAILURE_MEMORY_S
+        if instance.ended_at_s is not None and steady_s - instance.ended_at_s < FAILURE_MEMORY_S
     ]
     if not ends:
         return 0.0

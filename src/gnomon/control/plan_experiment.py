@@ -27,10 +27,12 @@ def plan_experiment(
     endpoint: EndpointView | None,
     missing_barriers: int,
     now_s: float,
+    steady_s: float,
     new_barrier_id: str,
 ) -> list[ExperimentAction]:
     """The next action, if there is one now.
 
+    Schedules go by `now_s`, what is waited for by `steady_s` (`gnomon.model.clock`).
     `missing_barriers`: routers that had the test and whose records of it are not all in. A test
     that ends by its schedule ends under `new_barrier_id`.
     """
@@ -46,9 +48,9 @@ def plan_experiment(
     if status == "Updating":
         return _updating(experiment, endpoint)
     if status == "Running" and now_s >= experiment.plan.ends_at_s:
-        return [_end_of_schedule(experiment, now_s, new_barrier_id)]
+        return [_end_of_schedule(experiment, steady_s, new_barrier_id)]
     if status == "Stopping":
-        return _stopping(experiment, endpoint, missing_barriers, now_s)
+        return _stopping(experiment, endpoint, missing_barriers, steady_s)
     return []
 
 
@@ -130,7 +132,7 @@ def _updating(experiment: ExperimentRecord, endpoint: EndpointView) -> list[Expe
 
 
 def _end_of_schedule(
-    experiment: ExperimentRecord, now_s: float, barrier_id: str
+    experiment: ExperimentRecord, steady_s: float, barrier_id: str
 ) -> ExperimentAction:
     former = experiment.plan.former
     assert former is not None, "a running experiment has kept the former state"
@@ -140,13 +142,13 @@ def _end_of_schedule(
             reason="",
             target=former,
             barrier_id=barrier_id,
-            since_s=now_s,
+            since_s=steady_s,
         )
     )
 
 
 def _stopping(
-    experiment: ExperimentRecord, endpoint: EndpointView, missing_barriers: int, now_s: float
+    experiment: ExperimentRecord, endpoint: EndpointView, missing_barriers: int, steady_s: float
 ) -> list[ExperimentAction]:
     ending = experiment.plan.ending
     assert ending is not None, "a stopping experiment knows how it ends"
@@ -154,8 +156,8 @@ def _stopping(
         return []
     if _runs(endpoint.desired, experiment):
         # The target could not be had and the endpoint is back on the test: drop the shadow alone.
-        return [EndTest(_retreat(ending, endpoint, now_s))]
-    if missing_barriers and now_s < ending.since_s + BARRIER_TIME_LIMIT_S:
+        return [EndTest(_retreat(ending, endpoint, steady_s))]
+    if missing_barriers and steady_s < ending.since_s + BARRIER_TIME_LIMIT_S:
         return []
     reason = ending.reason
     if missing_barriers:
@@ -166,7 +168,7 @@ def _stopping(
     return [SetStatus(ending.outcome, reason)]
 
 
-def _retreat(ending: Ending, endpoint: EndpointView, now_s: float) -> Ending:
+def _retreat(ending: Ending, endpoint: EndpointView, steady_s: float) -> Ending:
     desired = endpoint.desired
     return Ending(
         outcome="Cancelled",
@@ -182,7 +184,7 @@ def _retreat(ending: Ending, endpoint: EndpointView, now_s: float) -> Ending:
             data_capture=desired.data_capture,
         ),
         barrier_id=ending.barrier_id,
-        since_s=now_s,
+        since_s=steady_s,
     )
 
 

@@ -4,9 +4,10 @@ that state knows. Judging them is left to `gnomon.stats`.
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from gnomon.control.call import Call
+from gnomon.control.absences import Absence, absences
 from gnomon.control.operations.endpoints import find_endpoint
 from gnomon.control.operations.experiments import describe_inference_experiment, find_experiment
 from gnomon.control.transactions import Transactions
@@ -14,7 +15,7 @@ from gnomon.model import metric
 from gnomon.model.records import EventRecord, ExperimentRecord
 from gnomon.stats.histogram import Histogram
 from gnomon.store.database import Database
-from gnomon.store.state.instances import events_of, instances_of
+from gnomon.store.state.instances import events_of, instance_events, instances_of
 from gnomon.store.telemetry import queries
 
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -29,19 +30,25 @@ class Reports:
 
     async def experiment(self, name: str) -> dict[str, Any]:
         """Both variants side by side, the mirror's counts and the pairs; ResourceNotFound."""
-        async with self._transactions.database.reading() as connection:
-            call = self._call(connection)
+        async with self._transactions.looking() as call:
             record = await find_experiment(call, name)
             description = await describe_inference_experiment(call, {"Name": name})
-            events = await events_of(connection, record.id)
-        span = running_span(events, self._transactions.clock.now_s())
+            events = await events_of(call.connection, record.id)
+            absent: list[Absence] = []
+            span = running_span(events, call.now_s, call.steady_s)
+            if span is not None:
+                # Wider than the test: what is missed at its end may be back after it.
+                around = await instance_events(
+                    call.connection, record.endpoint_name, span.begins_steady_s
+                )
+                absent = absences(around, span.begins_steady_s, span.ends_steady_s)
         async with self._telemetry.reading() as connection:
             found = await queries.metrics(connection, queries.Scope(experiment_id=record.id))
             pairs = await queries.pair_summary(connection, record.id)
-            gaps = await queries.cut_off(connection, *span) if span else []
+            gaps = await queries.cut_off(connection, span.begins_s, span.ends_s) if span else []
         plan = record.plan
         production_id = plan.former.production[0].id if plan.former else ""
-        seconds = max(0.0, span[1] - span[0]) if span else 0.0
+        seconds = span.ends_steady_s - span.begins_steady_s if span else 0.0
         known = pairs.same + pairs.different
         return {
             "experiment": {
@@ -81,13 +88,15 @@ class Reports:
                 "pairs": round(total(found, metric.PAIRS_LOST)),
             },
             "gaps": [{"router": gap.incarnation_id, "at_s": gap.at_s} for gap in gaps],
+            "away": [asdict(absence) for absence in absent],
+            "ejected": ejected_figures(found),
         }
 
     async def endpoint(self, name: str) -> dict[str, Any]:
         """All that was counted on an endpoint, by variant, with those that have gone."""
-        async with self._transactions.database.reading() as connection:
-            record = await find_endpoint(self._call(connection), name)
-            instances = await instances_of(connection, record.id)
+        async with self._transactions.looking() as call:
+            record = await find_endpoint(call, name)
+            instances = await instances_of(call.connection, record.id)
         names = {instance.variant_id: instance.variant_name for instance in instances}
         async with self._telemetry.reading() as connection:
             found = await queries.metrics(connection, queries.Scope(endpoint_id=record.id))
@@ -105,20 +114,44 @@ class Reports:
             },
         }
 
-    def _call(self, connection: Any) -> Call:
-        return Call(
-            connection=connection,
-            account=self._transactions.account,
-            now_s=self._transactions.clock.now_s(),
-            new_id=self._transactions.new_id,
-        )
+
+@dataclass(frozen=True)
+class Span:
+    """When a test ran: by the machine's clock, and in steady time, which durations go by."""
+
+    begins_s: float
+    ends_s: float
+    begins_steady_s: float
+    ends_steady_s: float
 
 
-def running_span(events: list[EventRecord], now_s: float) -> tuple[float, float] | None:
-    """From an experiment's first Running to its Stopping, or to now; None before. Pure."""
-    began = [event.at_s for event in events if event.after == "Running"]
-    ended = [event.at_s for event in events if event.after == "Stopping"]
-    return (min(began), max(ended) if ended else now_s) if began else None
+def running_span(events: list[EventRecord], now_s: float, steady_s: float) -> Span | None:
+    """From an experiment's first Running to its last Stopping, or to now; None before. Pure.
+
+    `events` are newest first.
+    """
+    began = [event for event in events if event.after == "Running"]
+    if not began:
+        return None
+    ended = next((event for event in events if event.after == "Stopping"), None)
+    return Span(
+        began[-1].at_s,
+        ended.at_s if ended else now_s,
+        began[-1].steady_s,
+        ended.steady_s if ended else steady_s,
+    )
+
+
+def ejected_figures(metrics: list[queries.InstanceMetrics]) -> dict[str, dict[str, int]]:
+    """By instance, how often routers ejected it, and for how long, summed over them. Pure."""
+    return {
+        item.instance_id: {
+            "ejections": round(item.counts[metric.EJECTIONS]),
+            "ejected_s": round(item.counts.get(metric.EJECTED_S, 0)),
+        }
+        for item in metrics
+        if item.counts.get(metric.EJECTIONS)
+    }
 
 
 def variant_figures(

@@ -65,7 +65,7 @@ class Status:
             instances = await instances_of(
                 connection,
                 statuses=LIVE_INSTANCE,
-                ended_since_s=self._transactions.clock.now_s() - FAILURES_SHOWN_S,
+                ended_since_s=self._transactions.steady_s() - FAILURES_SHOWN_S,
             )
             routers = await routing.incarnations(connection)
         return {
@@ -146,14 +146,18 @@ class Status:
             if endpoint_id is None:
                 raise ResourceNotFound(f'Could not find endpoint "{endpoint_name}".')
             instances = await latest_instances(connection, endpoint_id, INSTANCES_LISTED)
+        # People read the machine's clock. In whole seconds: asked again, it says the same.
+        ahead_s = round(self._transactions.clock.now_s() - self._transactions.steady_s())
         return [
             {
                 "id": instance.id,
                 "variant": instance.variant_name,
                 "status": instance.status,
                 "reason": instance.reason,
-                "created_at_s": instance.created_at_s,
-                "ended_at_s": instance.ended_at_s,
+                "created_at_s": instance.created_at_s + ahead_s,
+                "ended_at_s": None
+                if instance.ended_at_s is None
+                else instance.ended_at_s + ahead_s,
             }
             for instance in instances
         ]

@@ -30,7 +30,7 @@ async def begin_test(call: Call, record: ExperimentRecord, endpoint: EndpointRec
         f"start of the inference experiment {record.name}",
         desired=spec,
         failure_reason="",
-        changing_since_s=call.now_s,
+        changing_since_s=call.steady_s,
     )
 
 
@@ -52,5 +52,5 @@ async def begin_ending(
         f"end of the inference experiment {record.name}",
         desired=target,
         failure_reason="",
-        changing_since_s=call.now_s,
+        changing_since_s=call.steady_s,
     )

@@ -1,4 +1,9 @@
-"""The clock that loops and operations are handed: schedules follow `now_s`, durations do not."""
+"""The clock that loops and operations are handed: schedules follow `now_s`, durations do not.
+
+Control measures across its own lives, from times in its database. For these there is *steady time*:
+epoch seconds as the machine's clock had them when Gnomon first ran after the machine started, and
+from there on by the monotonic clock, so that a clock that is set changes nothing.
+"""
 
 from typing import Protocol
 

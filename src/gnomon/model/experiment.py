@@ -28,7 +28,10 @@ class ModelVariant(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How the test ends, and the state that the endpoint is in afterwards."""
+    """How the test ends, and the state that the endpoint is in afterwards.
+
+    `since_s` is steady time.
+    """
 
     outcome: Outcome
     reason: str

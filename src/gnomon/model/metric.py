@@ -16,6 +16,8 @@ SAMPLED = "sampled"
 MIRRORED = "mirrored"
 DROPPED_PREFIX = "dropped."
 EJECTIONS = "ejections"
+# Seconds for which routers had an instance ejected, summed over them.
+EJECTED_S = "ejected_s"
 # Records that the spool had no room for, on the variant that they are about.
 CAPTURES_LOST = "captures_lost"
 PAIRS_LOST = "pairs_lost"

@@ -38,7 +38,11 @@ class EndpointConfigRecord(msgspec.Struct, frozen=True):
 
 
 class EndpointRecord(msgspec.Struct, frozen=True):
-    """An endpoint: what is wanted of it, what served last, and how far it is."""
+    """An endpoint: what is wanted of it, what served last, and how far it is.
+
+    `changing_since_s` is steady time: when the change under way began, and once what is desired
+    serves, since when.
+    """
 
     id: str
     name: str
@@ -56,7 +60,7 @@ class EndpointRecord(msgspec.Struct, frozen=True):
 
 
 class InstanceRecord(msgspec.Struct, frozen=True):
-    """One instance, from its intent to its end."""
+    """One instance, from its intent to its end; both times are steady time."""
 
     id: str
     endpoint_id: str
@@ -121,10 +125,11 @@ class IncarnationRecord(msgspec.Struct, frozen=True):
 
 
 class EventRecord(msgspec.Struct, frozen=True):
-    """One transition: what, when, why."""
+    """One transition: what, when (also in steady time), why."""
 
     id: str
     at_s: float
+    steady_s: float
     kind: str
     object_id: str
     name: str

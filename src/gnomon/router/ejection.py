@@ -29,6 +29,8 @@ class Ejections:
         self._make_pool = make_pool
         self._clock = clock
         self._pools: dict[LiveInstance, Pool] = {}
+        # Where an ejection was counted its seconds are, too.
+        self._cells: dict[LiveInstance, Cell] = {}
         self._pinged: set[LiveInstance] = set()
 
     def failed(self, instance: LiveInstance, failure: Failure, cell: Cell) -> None:
@@ -45,6 +47,7 @@ class Ejections:
             instance.is_ejected = True
             instance.variant.see_health()
             self._pools[instance] = self._make_pool(instance)
+            self._cells[instance] = cell
             cell.add(metric.EJECTIONS)
             log.warning("instance ejected", instance=instance.id, reason=failure)
 
@@ -53,7 +56,9 @@ class Ejections:
         for instance, pool in list(self._pools.items()):
             if instance.is_gone:
                 self._forget(instance)
-            elif instance not in self._pinged:
+                continue
+            self._cells[instance].add(metric.EJECTED_S)
+            if instance not in self._pinged:
                 self._pinged.add(instance)
                 pool.submit(_Ping(self, instance, self._clock.monotonic_s()))
 
@@ -72,6 +77,7 @@ class Ejections:
             log.info("instance back in use", instance=instance.id)
 
     def _forget(self, instance: LiveInstance) -> None:
+        del self._cells[instance]
         self._pools.pop(instance).retire()
 
 

@@ -1,6 +1,7 @@
 """A whole control in one process: real SQLite, real wire, the real loops, a host without processes.
 
-What is not here is HTTP, routers and the collector; time is the machine's unless a test moves it.
+What is not here is HTTP, routers and the collector (`gnomon.testing.lives` has the latter two);
+time is the machine's unless a test moves it.
 """
 
 from __future__ import annotations
@@ -8,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
-from gnomon.app.machine import new_id
+from gnomon.aws.service import Service
 from gnomon.control import api
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
@@ -26,13 +30,15 @@ from gnomon.control.loop import ControlLoop
 from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
 from gnomon.errors import GnomonError, ModelDataUnavailable
+from gnomon.hosting.host import Host
 from gnomon.hosting.interpreters import Interpreters
+from gnomon.hosting.session import boot_id
 from gnomon.model.arn import Account
 from gnomon.model.snapshot import Update
 from gnomon.settings import HostingSettings, QuotaSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
-from gnomon.store.state import routing
+from gnomon.store.state import routing, steady_time
 from gnomon.testing.fake_host import FakeHost, FakeMachine
 
 _LOOK_S = 0.01
@@ -40,6 +46,8 @@ _PATIENCE_S = 20.0
 # An archive at a URL with this in it is not there; with that, it never arrives.
 MISSING = "missing"
 ENDLESS = "endless"
+
+ACCOUNT = Account("us-east-1", "000000000000")
 
 
 class FakeClock:
@@ -64,42 +72,12 @@ class CallRefused(GnomonError):
         super().__init__(f"{code}: {message}")
 
 
-class ControlInProcess:
-    """One life of control on a database; `machine` outlives it."""
+class ControlClient(ABC):
+    """Who calls a control's operations, and waits for what becomes of them."""
 
-    def __init__(
-        self,
-        service_api: api.Api,
-        loop: ControlLoop,
-        transactions: Transactions,
-        machine: FakeMachine,
-        clock: FakeClock,
-    ) -> None:
-        self.api = service_api
-        self.loop = loop
-        self.transactions = transactions
-        self.machine = machine
-        self.clock = clock
-
+    @abstractmethod
     async def call(self, operation: str, **params: Any) -> dict[str, Any]:
         """Calls an operation as botocore would. Raises CallRefused for an error."""
-        shape = self.api.service.model.operation_model(operation)
-        request = create_serializer("json").serialize_to_request(params, shape)
-        headers = {name.lower(): value for name, value in request["headers"].items()}
-        answer = await self.api.handle("POST", "/", headers, request["body"])
-        parsed = create_parser("json").parse(
-            {
-                "status_code": answer.status,
-                "headers": {name.lower(): value for name, value in answer.headers},
-                "body": answer.body,
-            },
-            # None is right: there is an operation without output.
-            shape.output_shape,  # type: ignore[arg-type]
-        )
-        if answer.status >= 300:
-            raise CallRefused(parsed["Error"]["Code"], parsed["Error"]["Message"])
-        parsed.pop("ResponseMetadata", None)
-        return dict(parsed)
 
     async def until(self, holds: Callable[[], Any], what: str) -> Any:
         """Waits until the coroutine function `holds` answers something true, with a bound."""
@@ -124,43 +102,91 @@ class ControlInProcess:
         return dict(await self.until(reached, f"experiment {name} {statuses}"))
 
 
-@asynccontextmanager
-async def running_control(
-    directory: Path,
-    machine: FakeMachine,
-    clock: FakeClock,
-    quotas: QuotaSettings | None = None,
-    **hosting: Any,
-) -> AsyncIterator[ControlInProcess]:
-    """A control on the database in `directory`, which may be a former control's.
+class ControlInProcess(ControlClient):
+    """One life of control on a database; `machine` outlives it."""
 
-    The directory is the model directory of every model, too; `hosting` are settings.
-    """
-    url = sqlite_url(directory / "state.db")
-    await migrate("state", url)
-    database = Database(url)
-    account = Account("us-east-1", "000000000000")
-    transactions = Transactions(database, account, clock, new_id, quotas or QuotaSettings())
-    host = FakeHost(machine)
+    def __init__(
+        self,
+        service_api: api.Api,
+        loop: ControlLoop,
+        feed: Feed,
+        keeper: InstanceKeeper,
+        transactions: Transactions,
+        machine: FakeMachine,
+        clock: FakeClock,
+    ) -> None:
+        self.api = service_api
+        self.loop = loop
+        self.feed = feed
+        self.keeper = keeper
+        self.transactions = transactions
+        self.machine = machine
+        self.clock = clock
+
+    async def call(self, operation: str, **params: Any) -> dict[str, Any]:
+        """Calls an operation as botocore would. Raises CallRefused for an error."""
+        shape = self.api.service.model.operation_model(operation)
+        request = create_serializer("json").serialize_to_request(params, shape)
+        headers = {name.lower(): value for name, value in request["headers"].items()}
+        answer = await self.api.handle("POST", "/", headers, request["body"])
+        parsed = create_parser("json").parse(
+            {
+                "status_code": answer.status,
+                "headers": {name.lower(): value for name, value in answer.headers},
+                "body": answer.body,
+            },
+            # None is right: there is an operation without output.
+            shape.output_shape,  # type: ignore[arg-type]
+        )
+        if answer.status >= 300:
+            raise CallRefused(parsed["Error"]["Code"], parsed["Error"]["Message"])
+        parsed.pop("ResponseMetadata", None)
+        return dict(parsed)
+
+
+async def no_incarnations(_: object) -> frozenset[str]:
+    """Where there are no routers, none has reached or finished anything."""
+    return frozenset()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a control is put together with; `reached` and `finished` are the telemetry's."""
+
+    machine: FakeMachine
+    clock: FakeClock
+    host: Host
+    transactions: Transactions
+    reached: Callable[[str], Awaitable[frozenset[str]]] = no_incarnations
+    finished: Callable[[Collection[str]], Awaitable[frozenset[str]]] = no_incarnations
+
+
+async def check_model_data(model_data_url: str | None) -> None:
+    """Stands in for looking whether there is an archive."""
+    if model_data_url and MISSING in model_data_url:
+        raise ModelDataUnavailable(model_data_url, "there is no object at this URL.")
+
+
+def put_together(
+    directory: Path,
+    around: Surroundings,
+    check: Callable[[str | None], Awaitable[None]] = check_model_data,
+    **hosting: Any,
+) -> ControlInProcess:
+    """A control that does not run yet. `directory` is the model directory of every model, too."""
+    transactions = around.transactions
 
     async def changes(version: int) -> Update:
-        async with database.reading() as connection:
+        async with transactions.database.reading() as connection:
             return await routing.changes_since(connection, version)
 
-    async def none(_: object) -> frozenset[str]:
-        return frozenset()
-
     async def prepare(model_data_url: str | None) -> Path:
-        await check(model_data_url)
+        await check_model_data(model_data_url)
         if model_data_url and ENDLESS in model_data_url:
             await asyncio.Event().wait()
         return directory
 
-    async def check(model_data_url: str | None) -> None:
-        if model_data_url and MISSING in model_data_url:
-            raise ModelDataUnavailable(model_data_url, "there is no object at this URL.")
-
-    routers = RouterRegister(transactions, none, none)
+    routers = RouterRegister(transactions, around.reached, around.finished)
     loops: list[ControlLoop] = []
     settings = HostingSettings(**{"ping_interval_s": 0.05, "startup_time_limit_s": 5.0} | hosting)
 
@@ -174,12 +200,12 @@ async def running_control(
     keeper = InstanceKeeper(
         KeeperParts(
             transactions=transactions,
-            host=host,
+            host=around.host,
             prepare=prepare,
             interpreter_for=Interpreters(directory, settings, os.environ).interpreter_for,
             settings=settings,
             threads=lambda _: 1,
-            clock=clock,
+            clock=around.clock,
             wake=wake,
         )
     )
@@ -191,16 +217,62 @@ async def running_control(
         routers,
     )
     loops.append(loop)
-    await loop.resume()
-    reconciling = asyncio.create_task(loop.run())
+    return ControlInProcess(
+        api.Api(_service(), transactions, loop.ring),
+        loop,
+        feed,
+        keeper,
+        transactions,
+        around.machine,
+        around.clock,
+    )
+
+
+async def steady_offset_s(database: Database, clock: FakeClock) -> float:
+    """What steady time is by, on this database and in this run of the machine."""
+    async with database.writing() as connection:
+        return await steady_time.offset_s(connection, boot_id(), clock.now_s(), clock.monotonic_s())
+
+
+@asynccontextmanager
+async def running_control(
+    directory: Path,
+    machine: FakeMachine,
+    clock: FakeClock,
+    quotas: QuotaSettings | None = None,
+    **hosting: Any,
+) -> AsyncIterator[ControlInProcess]:
+    """A control on the database in `directory`, which may be a former control's.
+
+    `hosting` are settings.
+    """
+    url = sqlite_url(directory / "state.db")
+    await migrate("state", url)
+    database = Database(url)
+    host = FakeHost(machine)
+    transactions = Transactions(
+        database,
+        ACCOUNT,
+        clock,
+        await steady_offset_s(database, clock),
+        os.urandom,
+        quotas or QuotaSettings(),
+    )
+    control = put_together(directory, Surroundings(machine, clock, host, transactions), **hosting)
+    await control.loop.resume()
+    reconciling = asyncio.create_task(control.loop.run())
     try:
-        yield ControlInProcess(
-            api.Api(api.load(), transactions, loop.ring), loop, transactions, machine, clock
-        )
+        yield control
     finally:
-        loop.close()
+        control.loop.close()
         await reconciling
-        await feed.close()
-        await keeper.close()
+        await control.feed.close()
+        await control.keeper.close()
         await host.close()
         await database.close()
+
+
+@cache
+def _service() -> Service:
+    """Read once: it takes longer than a test."""
+    return api.load()

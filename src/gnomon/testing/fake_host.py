@@ -33,15 +33,17 @@ class FakeInstance:
     status: int | None = None
     ping_status: int = 200
     server: asyncio.Server | None = None
+    connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
 
 @dataclass
 class FakeMachine:
     """Instances by id, and the script of what goes wrong.
 
-    With `listens`, each instance has a real socket that answers every request with its
-    `ping_status`; otherwise its port is a number and no more. `refusals` are reasons for which
-    the next starts fail. While `may_stop` is clear, instances ignore that they are to end.
+    With `listens`, each instance has a real socket that answers a POST with the body sent, and
+    every other request with its `ping_status`; otherwise its port is a number and no more.
+    `refusals` are reasons for which the next starts fail. While `may_stop` is clear, instances
+    ignore that they are to end.
     """
 
     listens: bool = False
@@ -52,6 +54,8 @@ class FakeMachine:
     may_stop: asyncio.Event = field(default_factory=asyncio.Event)
     # Every start that was carried out, in order.
     starts: list[InstanceSpec] = field(default_factory=list)
+    # Every body that was sent back, with the instance that did, in order.
+    answers: list[tuple[str, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.may_stop.set()
@@ -66,6 +70,8 @@ class FakeMachine:
         instance.status = status
         if instance.server is not None:
             instance.server.close()
+        for connection in list(instance.connections):
+            connection.transport.abort()
 
     async def run(self, spec: InstanceSpec) -> Started:
         if self.refusals:
@@ -98,14 +104,24 @@ class FakeMachine:
     async def _answer(
         self, instance_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
-            status = self.instances[instance_id].ping_status
+        instance = self.instances[instance_id]
+        instance.connections.add(writer)
+        try:
+            while (head := await reader.readuntil(b"\r\n\r\n")).startswith(b"POST "):
+                body = await reader.readexactly(_content_length(head))
+                self.answers.append((instance_id, body))
+                writer.write(b"HTTP/1.1 200 Fake\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                await writer.drain()
             writer.write(
-                b"HTTP/1.1 %d Fake\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
+                b"HTTP/1.1 %d Fake\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                % instance.ping_status
             )
+            await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            instance.connections.discard(writer)
             writer.close()
-            await writer.wait_closed()
 
     @contextlib.asynccontextmanager
     async def closing(self) -> AsyncIterator["FakeMachine"]:
@@ -150,3 +166,11 @@ class FakeHost:
 
     async def close(self) -> None:
         self._own.clear()
+
+
+def _content_length(head: bytes) -> int:
+    return next(
+        int(line.partition(b":")[2])
+        for line in head.lower().split(b"\r\n")
+        if line.startswith(b"content-length:")
+    )

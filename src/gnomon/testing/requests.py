@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gnomon.testing.control import ControlInProcess
+from gnomon.testing.control import ControlClient
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
 ROLE = "arn:aws:iam::000000000000:role/gnomon"
 
 
 async def make_model(
-    control: ControlInProcess, name: str, url: str = "s3://bucket/model.tar.gz"
+    control: ControlClient, name: str, url: str = "s3://bucket/model.tar.gz"
 ) -> None:
     await control.call(
         "CreateModel",
@@ -21,7 +21,7 @@ async def make_model(
     )
 
 
-async def make_config(control: ControlInProcess, name: str, model: str, **members: Any) -> None:
+async def make_config(control: ControlClient, name: str, model: str, **members: Any) -> None:
     """A configuration with one production variant, AllTraffic."""
     count = members.pop("count", 1)
     await control.call(
@@ -41,7 +41,7 @@ async def make_config(control: ControlInProcess, name: str, model: str, **member
 
 
 async def make_endpoint(
-    control: ControlInProcess, name: str = "ep", count: int = 1, model: str = "prod"
+    control: ControlClient, name: str = "ep", count: int = 1, model: str = "prod"
 ) -> dict[str, Any]:
     """Model, configuration and endpoint, in service."""
     await make_model(control, model)

@@ -1,14 +1,10 @@
 import runpy
 from pathlib import Path
 
-import pytest
-
 import gnomon.store.migrate
 from gnomon.model.records import EventRecord, IncarnationRecord
 from gnomon.model.snapshot import Endpoint, Removed, Variant
 from gnomon.model.spec import CaptureDefinition
-from gnomon.store.database import Database, sqlite_url
-from gnomon.store.migrate import migrate
 from gnomon.store.state import instances, resources, routing
 from gnomon.testing.builders import (
     a_plan,
@@ -18,15 +14,6 @@ from gnomon.testing.builders import (
     an_experiment,
     an_instance,
 )
-
-
-@pytest.fixture
-async def database(tmp_path):
-    url = sqlite_url(tmp_path / "state.db")
-    await migrate("state", url)
-    database = Database(url)
-    yield database
-    await database.close()
 
 
 async def test_records_come_back_as_they_were(database):
@@ -102,7 +89,7 @@ async def test_a_configuration_is_used_by_endpoints_and_by_tests_that_go_back_to
 
 
 async def test_rows_of_an_older_gnomon_get_what_they_are_found_by(database):
-    path = Path(gnomon.store.migrate.__file__).parent / "migrations/state/versions/0003_lists.py"
+    path = Path(gnomon.store.migrate.__file__).parent / "migrations/state/versions/0004_lists.py"
     fill = runpy.run_path(str(path))["_fill"]
     plan = a_plan(starts_at_s=10.0, ends_at_s=20.0)
     wanted = {"Created": 10.0, "Running": 20.0, "Updating": 0.0, "Completed": None}
@@ -123,7 +110,7 @@ async def test_rows_of_an_older_gnomon_get_what_they_are_found_by(database):
 
 async def test_an_instance_and_a_capture_and_an_event_come_back_as_they_were(database):
     instance = an_instance(a_variant(), ended_at_s=3.0, left_version=4)
-    event = EventRecord("E", 1.0, "endpoint", "O", "ep", "", "Creating", "why")
+    event = EventRecord("E", 1.0, 1.0, "endpoint", "O", "ep", "", "Creating", "why")
     definition = CaptureDefinition("s3://bucket/x", ("text/csv",), ())
     async with database.writing() as connection:
         await instances.add_instance(connection, instance)

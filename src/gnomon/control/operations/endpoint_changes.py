@@ -70,7 +70,7 @@ async def delete_endpoint(call: Call, params: Params) -> dict[str, Any]:
     if record.status in {"Creating", "Updating"}:
         raise ValidationFailed(f'Cannot update in-progress endpoint "{record.arn}".')
     await _check_no_experiment(call, record)
-    await move_endpoint(call, record, "Deleting", "DeleteEndpoint", changing_since_s=call.now_s)
+    await move_endpoint(call, record, "Deleting", "DeleteEndpoint", changing_since_s=call.steady_s)
     return {}
 
 
@@ -85,7 +85,7 @@ async def _change(
         reason,
         desired=spec,
         failure_reason="",
-        changing_since_s=call.now_s,
+        changing_since_s=call.steady_s,
         **changes,
     )
 

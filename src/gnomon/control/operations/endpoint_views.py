@@ -49,7 +49,7 @@ def _pending(record: EndpointRecord, instances: Sequence[InstanceRecord]) -> dic
     return {
         "EndpointConfigName": record.desired.config_name,
         **_variants(record.desired, record, instances, with_type=True),
-        "StartTime": datetime.fromtimestamp(record.changing_since_s, UTC),
+        "StartTime": datetime.fromtimestamp(record.modified_at_s, UTC),
     }
 
 
@@ -97,7 +97,7 @@ def _variant(
         "VariantStatus": [
             {
                 "Status": status,
-                "StartTime": datetime.fromtimestamp(record.changing_since_s, UTC),
+                "StartTime": datetime.fromtimestamp(record.modified_at_s, UTC),
             }
         ]
         if status

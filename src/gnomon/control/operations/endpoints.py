@@ -62,7 +62,7 @@ async def begin_endpoint(
         failure_reason="",
         desired=spec,
         serving=None,
-        changing_since_s=call.now_s,
+        changing_since_s=call.steady_s,
         deployment=deployment,
     )
     await add_endpoint(call, record)

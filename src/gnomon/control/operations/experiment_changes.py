@@ -70,7 +70,7 @@ async def stop_inference_experiment(call: Call, params: Params) -> dict[str, Any
         reason=params.get("Reason") or "",
         target=target,
         barrier_id=call.new_id(),
-        since_s=call.now_s,
+        since_s=call.steady_s,
     )
     await begin_ending(call, record, endpoint, ending)
     return {"InferenceExperimentArn": record.arn}
@@ -102,7 +102,7 @@ async def update_inference_experiment(call: Call, params: Params) -> dict[str, A
                 "Updating",
                 f"update of the inference experiment {record.name}",
                 desired=spec,
-                changing_since_s=call.now_s,
+                changing_since_s=call.steady_s,
             )
     return {"InferenceExperimentArn": record.arn}
 

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gnomon.model.lifecycle import INSTANCE
 from gnomon.model.records import EventRecord, InstanceRecord
 from gnomon.model.spec import CaptureDefinition
 from gnomon.store.state import tables
@@ -120,5 +121,23 @@ async def events_of(
                 tables.events.c.object_id == name.upper(),
             )
         )
+    rows = await connection.execute(query)
+    return [from_row(EventRecord, row) for row in rows.mappings()]
+
+
+async def instance_events(
+    connection: AsyncConnection, endpoint_name: str, since_s: float
+) -> list[EventRecord]:
+    """All transitions of an endpoint's instances from a moment of steady time on, oldest first."""
+    events = tables.events.c
+    query = (
+        select(tables.events)
+        .where(
+            events.steady_s >= since_s,
+            events.kind == INSTANCE.name,
+            func.lower(events.name).startswith(f"{endpoint_name.lower()}/", autoescape=True),
+        )
+        .order_by(events.id)
+    )
     rows = await connection.execute(query)
     return [from_row(EventRecord, row) for row in rows.mappings()]

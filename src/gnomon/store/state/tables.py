@@ -1,6 +1,8 @@
 """Tables of the state database: what is desired, and what runs. Control writes it, alone.
 
-Structured members are JSON text of the msgspec types in `gnomon.model`; times are epoch seconds.
+Structured members are JSON text of the msgspec types in `gnomon.model`. Times are epoch seconds: of
+the machine's clock where people see or set them, of steady time (`gnomon.model.clock`) where
+control measures from them, as those of instances and `changing_since_s`.
 Names are unique without regard to case (`name_key`) and kept as given (`name`).
 """
 
@@ -159,11 +161,21 @@ incarnations = Table(
     Column("gone", Boolean, nullable=False),
 )
 
+# How far steady time is ahead of the monotonic clock, for each run of the machine.
+boots = Table(
+    "boots",
+    metadata,
+    Column("boot_id", String(64), primary_key=True),
+    Column("steady_offset_s", Float, nullable=False),
+)
+
 events = Table(
     "events",
     metadata,
     Column("id", String(26), primary_key=True),
     Column("at_s", Float, nullable=False),
+    # The same moment in steady time: durations are between these.
+    Column("steady_s", Float, nullable=False, server_default="0", index=True),
     Column("kind", String(32), nullable=False),
     Column("object_id", String(26), nullable=False, index=True),
     Column("name", String(256), nullable=False),
