@@ -119,7 +119,8 @@ class HostingSettings:
 
     # Which interpreter runs Gnomon's model server; empty: the one that runs Gnomon.
     interpreter: str = ""
-    # Threads each instance's numeric libraries may start; 0 means max(1, cores / 2).
+    # Threads each instance's numeric libraries may start; 0 means the vCPUs of its instance type,
+    # at most max(1, cores / 2).
     threads: int = 0
     max_archive_bytes: int = 20 * 1024 * MIB
     max_archive_files: int = 100_000
@@ -148,6 +149,18 @@ class HostingSettings:
 
 
 @dataclass(frozen=True)
+class QuotaSettings:
+    """How much there may be at once: what passes them is answered ResourceLimitExceeded."""
+
+    # 0 means no limit.
+    endpoints: int = 0
+    # Those that have not ended; 0 means no limit.
+    experiments: int = 0
+    # Instances by instance type; a type that is not named has no limit.
+    instances: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one Gnomon; `data_dir` is absolute."""
 
@@ -157,6 +170,7 @@ class Settings:
     router: RouterSettings = RouterSettings()
     spool: SpoolSettings = SpoolSettings()
     hosting: HostingSettings = HostingSettings()
+    quotas: QuotaSettings = QuotaSettings()
 
 
 def load(
@@ -261,6 +275,10 @@ def _check(item: dataclasses.Field[Any], hint: Any, value: object, where: str) -
     """The value, if the setting can have it; `where` is what it is called there."""
     if typing.get_origin(hint) is Literal:
         is_fit = value in typing.get_args(hint)
+    elif hint == Mapping[str, int]:
+        is_fit = isinstance(value, dict) and all(
+            type(number) is int and number >= 0 for number in value.values()
+        )
     elif _is_mapping(hint):
         is_fit = isinstance(value, dict)
     elif hint is str:
@@ -305,6 +323,8 @@ def _from_text(item: dataclasses.Field[Any], hint: Any, text: str, variable: str
 def _said(item: dataclasses.Field[Any], hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return f"one of {', '.join(typing.get_args(hint))}"
+    if hint == Mapping[str, int]:
+        return "a table of whole numbers of 0 or more"
     if hint not in (int, float):
         return "text" if hint is str else "a table of texts"
     kind = "a whole number" if hint is int else "a number"

@@ -1,8 +1,11 @@
 import msgspec
 import pytest
 
+from gnomon.model.spec import Container
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state.instances import get_instance, put_instance
+from gnomon.store.state.resources import ENDPOINTS
+from gnomon.testing.builders import a_spec, a_variant, an_endpoint
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.requests import make_endpoint
 
@@ -61,3 +64,22 @@ async def test_what_was_failing_when_control_died_is_ended_by_the_next(tmp_path,
     async with running_control(tmp_path, machine, clock) as control:
         await control.until(has_status(control, id_, "Failed"), "its end")
         assert id_ not in machine.running()
+
+
+async def test_an_archive_that_does_not_come_in_time_fails_the_endpoint(tmp_path, machine):
+    archive = Container("sagemaker-scikit-learn:1", "s3://bucket/endless.tar.gz", {})
+    # Far below the least that the API takes.
+    variant = a_variant(container=archive, download_time_limit_s=0.05)
+    clock = FakeClock()
+    async with running_control(tmp_path, machine, clock) as control:
+        record = an_endpoint(
+            status="Creating",
+            desired=a_spec(variant),
+            serving=None,
+            changing_since_s=control.transactions.steady_s(),
+        )
+        async with control.transactions.call() as call:
+            await ENDPOINTS.add(call.connection, record)
+        found = await control.until_endpoint("endpoint", "Failed")
+    assert 'from URL: "s3://bucket/endless.tar.gz"' in found["FailureReason"]
+    assert "it was not there within" in found["FailureReason"]

@@ -59,7 +59,9 @@ def test_a_test_runs_when_its_endpoint_has_settled(status):
 def test_an_endpoint_that_went_back_by_itself_cancels_the_test_with_its_reason():
     experiment = started(status="Creating")
     endpoint = view(FORMER, failure_reason="no ping")
-    assert plan(experiment, endpoint) == [SetStatus("Cancelled", "no ping")]
+    (action,) = plan(experiment, endpoint)
+    assert action.status == "Cancelled"
+    assert action.reason.startswith("no ping The endpoint serves on as before.")
 
 
 def test_a_running_test_ends_at_its_time_and_goes_back():
@@ -77,6 +79,24 @@ def test_without_its_endpoint_a_test_is_cancelled(status, endpoint):
     (action,) = plan(experiment, endpoint)
     assert action.status == "Cancelled"
     assert "endpoint" in action.reason
+
+
+@pytest.mark.parametrize("endpoint", [None, view(status="Failed"), view(status="Updating")])
+def test_what_becomes_of_the_endpoint_before_the_start_cancels_nothing(endpoint):
+    experiment = an_experiment(status="Created", plan=a_plan(starts_at_s=10.0))
+    assert plan(experiment, endpoint, now_s=9.9) == []
+
+
+@pytest.mark.parametrize("status", ["Created", "Starting", "Creating"])
+def test_a_test_that_could_not_begin_within_its_window_is_cancelled(status):
+    experiment = an_experiment(status=status, plan=a_plan())
+    (action,) = plan(experiment, view(status="Updating"), now_s=1000.0)
+    assert (action.status, "whole window" in action.reason) == ("Cancelled", True)
+
+
+def test_a_late_start_waits_for_its_endpoint_and_keeps_its_end():
+    experiment = an_experiment(status="Starting", plan=a_plan())
+    assert plan(experiment, view(status="Updating"), now_s=999.0) == []
 
 
 def stopping(**members):

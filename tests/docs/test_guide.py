@@ -8,7 +8,6 @@ import pytest
 from gnomon.app.main import _up
 from gnomon.cli.main import build
 from gnomon.control.api import OPERATIONS
-from gnomon.control.operations import endpoint_configs, models
 from gnomon.hosting.images import MODEL_SERVER_IMAGES
 from gnomon.model.metric import DROP_REASONS
 from gnomon.router.mirror import DRAINED
@@ -39,16 +38,6 @@ def test_every_image_that_the_model_server_runs():
 def test_every_operation():
     said = section(GUIDE, "Operations").split("SageMaker Runtime:")[0]
     assert re.findall(r"\b[A-Z]\w+[A-Z]\w+\b", said.partition("SageMaker:")[2]) == [*OPERATIONS]
-
-
-def test_every_member_that_is_refused():
-    said = section(GUIDE, "Operations")
-    refused = {
-        *models._REFUSED_CONTAINER_MEMBERS,
-        *endpoint_configs._REFUSED,
-        *endpoint_configs._REFUSED_VARIANT_MEMBERS,
-    }
-    assert {member for member in refused if member not in said} == set()
 
 
 def test_every_command():

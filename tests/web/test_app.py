@@ -6,16 +6,17 @@ import httpx
 import pytest
 import structlog
 
+from gnomon.aws.json_protocol import MAX_BODY_BYTES
 from gnomon.control.reports import Reports
-from gnomon.control.status import Status
+from gnomon.control.status import Machine, Status
 from gnomon.control.warnings import Warnings
 from gnomon.model.lifecycle import ENDPOINT
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.fake_host import FakeMachine
-from gnomon.testing.requests import make_config, make_model
-from gnomon.web.app import MAX_BODY_BYTES, build_app
+from gnomon.testing.requests import make_config, make_endpoint, make_model
+from gnomon.web.app import build_app
 
 
 def warnings(control, telemetry, path):
@@ -36,13 +37,22 @@ async def client(tmp_path):
         app = build_app(
             control.api,
             Reports(control.transactions, telemetry),
-            Status(control.transactions, warnings(control, telemetry, tmp_path)),
+            Status(
+                control.transactions,
+                warnings(control, telemetry, tmp_path),
+                Machine(cores=2, memory_bytes=2**33),
+                runs_here,
+            ),
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gnomon") as client:
             client.control = control
             yield client
     await telemetry.close()
+
+
+def runs_here(image):
+    return image != "elsewhere:1"
 
 
 def target(operation):
@@ -65,6 +75,13 @@ async def test_an_operation_is_answered_in_the_aws_manner(client):
         ("POST", "/", target("CreateTrainingJob"), b"{}", "UnknownOperationException"),
         ("POST", "/", {}, b"{}", "UnknownOperationException"),
         ("GET", "/somewhere", {}, b"", "UnknownOperationException"),
+        (
+            "POST",
+            "/",
+            target("ListModels") | {"Content-Type": "text/plain"},
+            b"{}",
+            "UnknownOperationException",
+        ),
         ("POST", "/", target("CreateModel"), b"[" * 5000, "SerializationException"),
         ("POST", "/", target("CreateModel"), b"\xff", "SerializationException"),
         ("POST", "/", target("CreateModel"), b"{}", "ValidationException"),
@@ -90,14 +107,36 @@ async def test_a_body_without_end_is_cut_off(client):
         "/", headers=target("ListModels"), content=b" " * (MAX_BODY_BYTES + 1)
     )
     assert answer.status_code == 413
+    assert answer.json()["__type"] == "RequestEntityTooLargeException"
 
 
 async def test_the_status_has_what_is_there(client):
     await make_model(client.control, "m")
     status = (await client.get("/gnomon/v1/status")).json()
     assert status.pop("light").startswith("nice 10")
+    assert status.pop("machine") == {
+        "cores": 2,
+        "memory_bytes": 2**33,
+        "wanted_vcpus": 0,
+        "wanted_memory_bytes": 0,
+        "wanted_gpus": 0,
+    }
     nothing = ("warnings", "endpoints", "instances", "experiments", "routers")
     assert status == {name: [] for name in nothing}
+
+
+async def test_what_instance_types_promise_is_added_up_for_instances_of_this_machine(client):
+    await make_endpoint(client.control, count=2)
+    await client.control.call(
+        "CreateModel", ModelName="far", PrimaryContainer={"Image": "elsewhere:1"}
+    )
+    await make_config(client.control, "far-config", "far", count=5)
+    await client.control.call("CreateEndpoint", EndpointName="far", EndpointConfigName="far-config")
+    status = (await client.get("/gnomon/v1/status")).json()
+    # Two ml.m5.xlarge.
+    assert status["machine"]["wanted_vcpus"] == 8
+    assert status["machine"]["wanted_memory_bytes"] == 2 * 16 * 2**30
+    await client.control.until_endpoint("far", "Failed")
 
 
 async def test_a_report_on_what_is_not_there_is_a_404_with_a_sentence(client):

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import psutil
 import structlog
 import uvicorn
 
@@ -24,7 +25,7 @@ from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
 from gnomon.control.reports import Reports
 from gnomon.control.routers import RouterRegister
-from gnomon.control.status import Status
+from gnomon.control.status import Machine, Status
 from gnomon.control.transactions import Transactions
 from gnomon.control.warnings import Warnings
 from gnomon.errors import GnomonError, ModelDataUnavailable
@@ -36,6 +37,7 @@ from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
+from gnomon.model import instance_types
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
@@ -109,7 +111,7 @@ async def main(settings: Settings, orders: Orders) -> None:
         offset_s = await steady_time.offset_s(
             connection, boot_id(), clock.now_s(), clock.monotonic_s()
         )
-    transactions = Transactions(state, account, clock, offset_s, os.urandom)
+    transactions = Transactions(state, account, clock, offset_s, os.urandom, settings.quotas)
     archives = Archives(settings, layout, DirectoryObjects(layout.objects))
     host = HostByRuntime(
         ProcessHost(
@@ -161,7 +163,9 @@ async def main(settings: Settings, orders: Orders) -> None:
                 settings.data_dir, settings.hosting, os.environ
             ).interpreter_for,
             settings=settings.hosting,
-            threads=settings.hosting.threads or max(1, cores() // 2),
+            threads=lambda type_: (
+                settings.hosting.threads or instance_types.threads(type_, cores())
+            ),
             clock=clock,
             wake=wake,
         )
@@ -180,6 +184,8 @@ async def main(settings: Settings, orders: Orders) -> None:
         Status(
             transactions,
             Warnings(floor, (state, telemetry), feed.report_of, layout.spool, clock),
+            Machine(cores(), psutil.virtual_memory().total),
+            has_weight,
         ),
     )
     server = ControlServer(

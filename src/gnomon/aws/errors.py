@@ -32,6 +32,10 @@ class UnknownOperation(GnomonError):
     """A request that names no operation of SageMaker's."""
 
 
+class RequestTooLong(GnomonError):
+    """A body that is far longer than any request of SageMaker's."""
+
+
 @dataclass(frozen=True)
 class _Answer:
     code: str
@@ -49,6 +53,7 @@ _ANSWERS: dict[type[GnomonError], _Answer] = {
     ResourceLimitExceeded: _Answer("ResourceLimitExceeded", 400, "Message"),
     OperationNotSupported: _Answer("UnknownOperationException", 400, "message"),
     UnknownOperation: _Answer("UnknownOperationException", 400, "message"),
+    RequestTooLong: _Answer("RequestEntityTooLargeException", 413, "message"),
     SerializationFailed: _Answer("SerializationException", 400, "message"),
     # AWS's common error for what passes: its SDKs try again.
     MachineExhausted: _Answer("ServiceUnavailable", 503, "message"),

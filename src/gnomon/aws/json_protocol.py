@@ -15,16 +15,21 @@ from typing import Any
 import msgspec
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 
-from gnomon.aws.errors import SerializationFailed, UnknownOperation
+from gnomon.aws.errors import RequestTooLong, SerializationFailed, UnknownOperation
 from gnomon.aws.paths import entry_path, item_path, member_path
 from gnomon.aws.response import Response, control_headers
 from gnomon.aws.service import Service
 from gnomon.aws.sigv4_scope import parse_scope
 
 _TARGET_PREFIX = "SageMaker."
+_CONTENT_TYPE = "application/x-amz-json-1.1"
+# SageMaker's own requests are a few KiB; this is far above any of them.
+MAX_BODY_BYTES = 4 * 1024 * 1024
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # The deepest shape of the model that does not contain itself has 11 levels.
 _MAX_DEPTH = 64
+# Of what a caller sent and an error repeats.
+_SHOWN_CHARS = 100
 # Java's Integer and Long, which is what the model's types stand for.
 _INTEGER_BITS = {"integer": 32, "long": 64}
 
@@ -55,8 +60,10 @@ def parse(
 ) -> Request:
     """The request that `body` is; `headers` are looked up by lower-case names.
 
-    Raises UnknownOperation, OperationNotSupported or SerializationFailed.
+    Raises UnknownOperation, OperationNotSupported, RequestTooLong or SerializationFailed.
     """
+    if len(body) > MAX_BODY_BYTES:
+        raise RequestTooLong(f"The request's body is longer than {MAX_BODY_BYTES} bytes.")
     target = headers.get("x-amz-target", "")
     if method != "POST" or path != "/" or not target.startswith(_TARGET_PREFIX):
         raise UnknownOperation(
@@ -64,6 +71,13 @@ def parse(
             "as in SageMaker.CreateInferenceExperiment."
         )
     operation = service.operation(target.removeprefix(_TARGET_PREFIX))
+    content_type = headers.get("content-type", _CONTENT_TYPE).partition(";")[0].strip().lower()
+    if content_type != _CONTENT_TYPE:
+        # AWS finds the protocol by this header, and with another one no operation.
+        raise UnknownOperation(
+            f"A request to SageMaker has Content-Type {_CONTENT_TYPE}, not "
+            f"{content_type[:_SHOWN_CHARS]!r}."
+        )
     scope = parse_scope(headers.get("authorization"))
     document = _decode(body)
     shape = operation.input_shape

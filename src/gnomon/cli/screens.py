@@ -73,6 +73,8 @@ def print_status(running: Running, status: dict[str, Any]) -> None:
             for i in status["instances"]
         ],
     )
+    for line in overcommitted(status["machine"]):
+        console.print(line)
     if status["instances"]:
         console.print(f"Their logs: {Layout(Path(running.data_dir)).logs}/instances/<instance>.log")
     _print(
@@ -90,6 +92,23 @@ def print_status(running: Running, status: dict[str, Any]) -> None:
             for e in status["experiments"]
         ],
     )
+
+
+def overcommitted(machine: dict[str, int]) -> list[str]:
+    """A line for each share of the machine that instance types promise more of than there is."""
+    gib = 1024**3
+    lines = []
+    if machine["wanted_vcpus"] > machine["cores"]:
+        lines.append(
+            f"Over-committed: instance types add up to {machine['wanted_vcpus']} vCPUs, and this "
+            f"machine has {machine['cores']} cores."
+        )
+    if machine["wanted_memory_bytes"] > machine["memory_bytes"]:
+        lines.append(
+            f"Over-committed: instance types add up to {machine['wanted_memory_bytes'] / gib:.1f} "
+            f"GiB of memory, and this machine has {machine['memory_bytes'] / gib:.1f}."
+        )
+    return lines
 
 
 def print_report(report: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from gnomon.aws.validation import validate
 from gnomon.control.call import Operation
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.operations import (
+    endpoint_changes,
     endpoint_configs,
     endpoints,
     experiment_changes,
@@ -27,6 +28,7 @@ from gnomon.control.operations import (
     models,
     tags,
 )
+from gnomon.control.operations.members import check_members
 from gnomon.control.transactions import Transactions
 from gnomon.errors import exhaustion
 
@@ -42,8 +44,9 @@ OPERATIONS: dict[str, Operation] = {
     "CreateEndpoint": endpoints.create_endpoint,
     "DescribeEndpoint": endpoints.describe_endpoint,
     "ListEndpoints": endpoints.list_endpoints,
-    "UpdateEndpoint": endpoints.update_endpoint,
-    "DeleteEndpoint": endpoints.delete_endpoint,
+    "UpdateEndpoint": endpoint_changes.update_endpoint,
+    "UpdateEndpointWeightsAndCapacities": endpoint_changes.update_weights_and_capacities,
+    "DeleteEndpoint": endpoint_changes.delete_endpoint,
     "CreateInferenceExperiment": experiments.create_inference_experiment,
     "DescribeInferenceExperiment": experiments.describe_inference_experiment,
     "ListInferenceExperiments": experiments.list_inference_experiments,
@@ -51,7 +54,9 @@ OPERATIONS: dict[str, Operation] = {
     "StopInferenceExperiment": experiment_changes.stop_inference_experiment,
     "UpdateInferenceExperiment": experiment_changes.update_inference_experiment,
     "DeleteInferenceExperiment": experiments.delete_inference_experiment,
+    "AddTags": tags.add_tags,
     "ListTags": tags.list_tags,
+    "DeleteTags": tags.delete_tags,
 }
 
 _READING = ("Describe", "List")
@@ -109,6 +114,7 @@ class Api:
         operation = self.service.operation(request.operation)
         if operation.input_shape is not None:
             validate(operation.input_shape, request.params, self.service.instance_types)
+            check_members(operation.input_shape, request.params)
         handler = OPERATIONS[request.operation]
         if request.operation.startswith(_READING):
             async with self.transactions.looking(request.region) as call:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gnomon.model.arn import Account
 from gnomon.model.lifecycle import ENDPOINT, EXPERIMENT, INSTANCE, Lifecycle
 from gnomon.model.records import EndpointRecord, EventRecord, ExperimentRecord, InstanceRecord
+from gnomon.settings import QuotaSettings
 from gnomon.store.state.instances import add_event, add_instance, put_instance
 from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
 
@@ -28,6 +29,7 @@ class Call:
     now_s: float
     steady_s: float
     new_id: Callable[[], str]
+    quotas: QuotaSettings
     # The transitions so far: logged once they are committed.
     transitions: list[EventRecord] = field(default_factory=list)
 

@@ -19,7 +19,7 @@ from gnomon.control.call import Call, move_experiment
 from gnomon.control.plan_experiment import plan_experiment
 from gnomon.control.switch import begin_ending, begin_test
 from gnomon.control.transactions import Transactions
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, ResourceLimitExceeded
 from gnomon.model.records import EndpointRecord, ExperimentRecord
 from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
 
@@ -86,7 +86,12 @@ class ExperimentReconciler:
                 await move_experiment(call, record, status, reason)
             case BeginTest():
                 assert endpoint is not None, "a test begins on an endpoint"
-                await begin_test(call, record, endpoint)
+                try:
+                    await begin_test(call, record, endpoint)
+                except ResourceLimitExceeded as error:
+                    await move_experiment(
+                        call, record, "Cancelled", str(error), completed_at_s=call.now_s
+                    )
             case EndTest(ending):
                 assert endpoint is not None, "a test ends on an endpoint"
                 await begin_ending(call, record, endpoint, ending)

@@ -51,7 +51,7 @@ class KeeperParts:
 
     `prepare` turns an archive's URL (or none) into a directory, and `interpreter_for` that and the
     interpreter named for its image (or "") into the one to run it with; it tells its last argument
-    what takes long.
+    what takes long. `threads` says how many an instance of a type may start.
     """
 
     transactions: Transactions
@@ -59,7 +59,7 @@ class KeeperParts:
     prepare: Callable[[str | None], Awaitable[Path]]
     interpreter_for: Callable[[Path, str, Callable[[str], None]], Awaitable[str]]
     settings: HostingSettings
-    threads: int
+    threads: Callable[[str], int]
     clock: Clock
     wake: Callable[[str], None]
 
@@ -200,7 +200,7 @@ class InstanceKeeper:
         )
         # A server that runs already has its model.
         url = None if isinstance(runtime, External) else container.model_data_url
-        model_dir = await self._parts.prepare(url)
+        model_dir = await self._prepare(url, record.spec.download_time_limit_s)
         if isinstance(runtime, ModelServer):
             runtime = ModelServer(
                 await self._parts.interpreter_for(
@@ -215,12 +215,21 @@ class InstanceKeeper:
                 runtime=runtime,
                 model_dir=model_dir,
                 environment=container.environment,
-                threads=self._parts.threads,
+                threads=self._parts.threads(record.spec.instance_type),
                 count=record.spec.count,
                 group=f"{record.variant_id} {record.fingerprint}",
                 light=record.light,
             )
         )
+
+    async def _prepare(self, url: str | None, time_limit_s: float | None) -> Path:
+        try:
+            async with asyncio.timeout(time_limit_s):
+                return await self._parts.prepare(url)
+        except TimeoutError as error:
+            raise ModelDataUnavailable(
+                url or "", f"it was not there within {time_limit_s:.0f} s."
+            ) from error
 
     def _note(self, instance_id: str, text: str) -> None:
         """Shows why an instance is still Pending. A task of its own: `_launch` may be cancelled."""

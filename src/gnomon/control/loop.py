@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
@@ -20,10 +20,14 @@ from gnomon.control.keeper import InstanceKeeper
 from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
 from gnomon.errors import exhaustion
-from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
-from gnomon.model.records import ExperimentRecord
+from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.store.state.instances import instances_of
-from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
+from gnomon.store.state.resources import (
+    Due,
+    due_experiments,
+    endpoint_ids,
+    lacking_endpoints,
+)
 
 # How often all that is under way is looked at, woken or not, in seconds.
 TICK_S = 0.2
@@ -57,10 +61,12 @@ class ControlLoop:
         self._woken: set[str] = set()
         self._bell = asyncio.Event()
         self._closing = False
+        self._resumed = False
         # What the machine was out of, as it was said last.
         self._said = ""
-        self._experiments_under_way: list[ExperimentRecord] = []
-        self._endpoints_under_way: set[str] = set()
+        # As it was read last.
+        self._due = Due(0.0, [], None)
+        self._changing: frozenset[str] = frozenset()
 
     def wake(self, endpoint_id: str) -> None:
         """Something about this endpoint may have changed."""
@@ -73,15 +79,20 @@ class ControlLoop:
 
     async def resume(self) -> bool:
         """Takes up what an earlier control, or a pass that failed, has left: instances that nobody
-        keeps, and every endpoint once.
+        keeps, and every endpoint, after the first time those that lack an instance.
         """
         async with self._transactions.database.reading() as connection:
             instances = await instances_of(connection, statuses=LIVE_INSTANCE)
-            endpoints = await ENDPOINTS.all(connection)
+            endpoints = (
+                await lacking_endpoints(connection)
+                if self._resumed
+                else await endpoint_ids(connection)
+            )
         for record in instances:
             if not self._keeper.keeps(record.id):
                 await self._keeper.resume(record)
-        self._woken.update(endpoint.id for endpoint in endpoints)
+        self._woken.update(endpoints)
+        self._resumed = True
         return True
 
     def close(self) -> None:
@@ -99,11 +110,9 @@ class ControlLoop:
                 await self._guarded("everything", self.resume)
             # What cannot be read now is as it was.
             await self._guarded("all that is under way", self._look)
-            experiments, endpoints = self._experiments_under_way, self._endpoints_under_way
-            for experiment in experiments:
-                await self._guarded(
-                    experiment.name, partial(self._experiments.reconcile, experiment.id)
-                )
+            due, endpoints = self._due, self._changing
+            for id_, name, _ in due.experiments:
+                await self._guarded(name, partial(self._experiments.reconcile, id_))
             for endpoint_id in endpoints | self._take_woken():
                 if await self._guarded(
                     endpoint_id, partial(self._endpoints.reconcile, endpoint_id)
@@ -111,7 +120,7 @@ class ControlLoop:
                     self._woken.add(endpoint_id)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(
-                    self._bell.wait(), self._rest_s(experiments, bool(endpoints or self._woken))
+                    self._bell.wait(), self._rest_s(due, bool(endpoints or self._woken))
                 )
             self._bell.clear()
 
@@ -119,26 +128,29 @@ class ControlLoop:
         woken, self._woken = self._woken, set()
         return woken
 
-    def _rest_s(self, experiments: Sequence[ExperimentRecord], under_way: bool) -> float:
+    def _rest_s(self, due: Due, under_way: bool) -> float:
         """Until the next look, if nothing rings before."""
-        if under_way or any(e.status not in _RESTING_EXPERIMENT for e in experiments):
+        if under_way or any(status not in _RESTING_EXPERIMENT for _, _, status in due.experiments):
             return TICK_S
-        now_s = self._transactions.clock.now_s()
-        times = [
-            record.plan.starts_at_s if record.status == "Created" else record.plan.ends_at_s
-            for record in experiments
-        ]
         # A pass that failed at its time must not become a busy loop.
-        return max(TICK_S / 10, min([now_s + REST_S, *times]) - now_s)
+        least_s = TICK_S / 10
+        if due.experiments:
+            return least_s
+        if due.next_at_s is None:
+            return REST_S
+        return max(least_s, min(REST_S, due.next_at_s - due.now_s))
 
     async def _look(self) -> bool:
-        """Sees what is under way."""
+        """Sees which experiments need a look, and which endpoints change or have instances that go:
+        nothing is read of what rests.
+        """
+        now_s = self._transactions.clock.now_s()
         async with self._transactions.database.reading() as connection:
-            experiments = await EXPERIMENTS.where(connection, status=UNFINISHED_EXPERIMENT)
-            changing = await ENDPOINTS.where(connection, status=_CHANGING)
+            due = await due_experiments(connection, now_s)
+            changing = await endpoint_ids(connection, _CHANGING)
             leaving = await instances_of(connection, statuses=("Draining", "Stopping"))
-        self._experiments_under_way = experiments
-        self._endpoints_under_way = {e.id for e in changing} | {i.endpoint_id for i in leaving}
+        self._due = due
+        self._changing = frozenset(changing | {instance.endpoint_id for instance in leaving})
         return True
 
     async def _guarded(self, what: str, work: Callable[[], Awaitable[bool]]) -> bool:

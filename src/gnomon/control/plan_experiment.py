@@ -37,6 +37,8 @@ def plan_experiment(
     that ends by its schedule ends under `new_barrier_id`.
     """
     status = experiment.status
+    if status == "Created" and now_s < experiment.plan.starts_at_s:
+        return []
     if endpoint is None or endpoint.status in {"Failed", "Deleting"}:
         return _without_endpoint(experiment, endpoint)
     if status == "Created":
@@ -60,14 +62,24 @@ def _without_endpoint(
     else:
         said = f": {endpoint.failure_reason}" if endpoint.failure_reason else "."
         reason = f"The endpoint {experiment.endpoint_name} is {endpoint.status}{said}"
-    return [SetStatus("Cancelled", reason)]
+    return [
+        SetStatus("Cancelled", f"{reason} Create the test again on an endpoint that is InService.")
+    ]
 
 
 def _scheduled(experiment: ExperimentRecord, now_s: float) -> list[ExperimentAction]:
-    plan = experiment.plan
-    if now_s >= plan.ends_at_s:
-        return [SetStatus("Cancelled", "The whole window of the schedule passed before it began.")]
-    return [SetStatus("Starting")] if now_s >= plan.starts_at_s else []
+    missed = _missed(experiment, now_s)
+    return [SetStatus("Cancelled", missed) if missed else SetStatus("Starting")]
+
+
+def _missed(experiment: ExperimentRecord, now_s: float) -> str | None:
+    """Why a test cannot begin any more: its whole window has passed."""
+    if now_s < experiment.plan.ends_at_s:
+        return None
+    return (
+        "The whole window of the schedule passed before the test began. Create it again with a "
+        "later EndTime."
+    )
 
 
 def _starting(
@@ -75,9 +87,10 @@ def _starting(
 ) -> list[ExperimentAction]:
     plan = experiment.plan
     if plan.former is None:
-        if endpoint.status != "InService":
+        obstacle = _missed(experiment, now_s)
+        if obstacle is None and endpoint.status != "InService":
             return []
-        obstacle = _obstacle(experiment, endpoint)
+        obstacle = obstacle or _obstacle(experiment, endpoint)
         if obstacle is not None:
             return [SetStatus("Cancelled", obstacle)]
         if experiment.status == "Creating" and plan.starts_at_s > now_s:
@@ -87,7 +100,13 @@ def _starting(
         settled = endpoint.status == "InService"
         return [SetStatus("Running")] if settled else []
     # The endpoint went back to its former state by itself: the test's state could not be had.
-    return [SetStatus("Cancelled", endpoint.failure_reason)]
+    return [
+        SetStatus(
+            "Cancelled",
+            f"{endpoint.failure_reason} The endpoint serves on as before. Mend the cause, and "
+            "create the test again.",
+        )
+    ]
 
 
 def _obstacle(experiment: ExperimentRecord, endpoint: EndpointView) -> str | None:
@@ -162,6 +181,7 @@ def _retreat(ending: Ending, endpoint: EndpointView, steady_s: float) -> Ending:
             production=desired.production,
             routing=desired.routing,
             captures=tuple(c for c in desired.captures if not c.experiment_id),
+            data_capture=desired.data_capture,
         ),
         barrier_id=ending.barrier_id,
         since_s=steady_s,

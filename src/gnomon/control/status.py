@@ -5,15 +5,17 @@ What is out of order is left to `gnomon.control.warnings`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gnomon.control.transactions import Transactions
 from gnomon.control.warnings import Warnings
 from gnomon.errors import ResourceNotFound
 from gnomon.hosting import cpu_weight
-from gnomon.model.lifecycle import LIVE_INSTANCE
-from gnomon.model.records import EndpointRecord, InstanceRecord
+from gnomon.model.instance_types import size_of
+from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
+from gnomon.model.records import EndpointRecord, ExperimentRecord, InstanceRecord
 from gnomon.store.state import routing
 from gnomon.store.state.instances import (
     events_of,
@@ -21,25 +23,54 @@ from gnomon.store.state.instances import (
     last_endpoint_named,
     latest_instances,
 )
-from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
+from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS, Filters
 
 # For how long a failed instance is shown, in seconds: somebody may want to read its log.
 FAILURES_SHOWN_S = 3600.0
 # How many instances of one endpoint are listed at most, ended ones included.
 INSTANCES_LISTED = 200
+# How many experiments are listed besides those that have not ended.
+EXPERIMENTS_LISTED = 100
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What instances share."""
+
+    cores: int
+    memory_bytes: int
 
 
 class Status:
-    """Reads the state database; writes nothing."""
+    """Reads the state database; writes nothing.
 
-    def __init__(self, transactions: Transactions, warnings: Warnings) -> None:
+    `runs_here` tells of an image whether its instances are processes of this machine.
+    """
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        warnings: Warnings,
+        machine: Machine,
+        runs_here: Callable[[str], bool],
+    ) -> None:
         self._transactions = transactions
         self._warnings = warnings
+        self._machine = machine
+        self._runs_here = runs_here
 
     async def now(self) -> dict[str, Any]:
         async with self._transactions.database.reading() as connection:
             endpoints = await ENDPOINTS.all(connection)
-            experiments = await EXPERIMENTS.all(connection)
+            experiments = await EXPERIMENTS.where(connection, status=UNFINISHED_EXPERIMENT)
+            latest = await EXPERIMENTS.page(
+                connection,
+                Filters(),
+                "CreationTime",
+                descending=True,
+                after=None,
+                limit=EXPERIMENTS_LISTED,
+            )
             instances = await instances_of(
                 connection,
                 statuses=LIVE_INSTANCE,
@@ -49,6 +80,7 @@ class Status:
         return {
             "warnings": await self._warnings.now(routers),
             "light": cpu_weight.in_force(),
+            "machine": self._shares(endpoints),
             "endpoints": [
                 {
                     "name": endpoint.name,
@@ -83,13 +115,31 @@ class Status:
                     "ends_at_s": experiment.plan.ends_at_s,
                     "completed_at_s": experiment.completed_at_s,
                 }
-                for experiment in experiments
+                for experiment in _once([*experiments, *(record for _, record in latest)])
             ],
             "routers": [
                 {"id": router.id, "slot": router.slot, "pid": router.pid}
                 for router in routers
                 if router.dead_since_s is None
             ],
+        }
+
+    def _shares(self, endpoints: Sequence[EndpointRecord]) -> dict[str, Any]:
+        """The machine, and what the instance types of all that endpoints want add up to."""
+        sizes = [
+            (variant.count, size_of(variant.instance_type))
+            for endpoint in endpoints
+            if endpoint.status != "Failed"
+            for variant in endpoint.desired.variants
+            if self._runs_here(variant.container.image)
+        ]
+        known = [(count, size) for count, size in sizes if size is not None]
+        return {
+            "cores": self._machine.cores,
+            "memory_bytes": self._machine.memory_bytes,
+            "wanted_vcpus": sum(count * size.vcpus for count, size in known),
+            "wanted_memory_bytes": sum(count * size.memory_bytes for count, size in known),
+            "wanted_gpus": sum(count * size.gpus for count, size in known),
         }
 
     async def instances(self, endpoint_name: str) -> list[dict[str, Any]]:
@@ -138,6 +188,11 @@ class Status:
             }
             for event in events
         ]
+
+
+def _once(experiments: Sequence[ExperimentRecord]) -> list[ExperimentRecord]:
+    """Each experiment once, oldest first. Pure."""
+    return [record for _, record in sorted({record.id: record for record in experiments}.items())]
 
 
 def answers(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> bool:

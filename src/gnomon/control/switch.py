@@ -6,16 +6,21 @@ import msgspec
 
 from gnomon.control.call import Call, move_endpoint, move_experiment
 from gnomon.control.operations.experiment_specs import keep_config, new_config_name, test_spec
+from gnomon.control.quotas import check_instances
 from gnomon.model.experiment import Ending
 from gnomon.model.records import EndpointRecord, ExperimentRecord
 from gnomon.store.state.resources import EXPERIMENTS
 
 
 async def begin_test(call: Call, record: ExperimentRecord, endpoint: EndpointRecord) -> None:
-    """Keeps the endpoint's whole former state in the experiment and swaps the test in."""
+    """Keeps the endpoint's whole former state in the experiment and swaps the test in.
+
+    Raises ResourceLimitExceeded, with nothing changed, if there is no room for its instances.
+    """
     plan = msgspec.structs.replace(record.plan, former=endpoint.desired)
     record = msgspec.structs.replace(record, plan=plan, modified_at_s=call.now_s)
     spec = test_spec(record, endpoint.desired, new_config_name(record.name))
+    await check_instances(call, endpoint.desired, spec)
     await keep_config(call, record, spec)
     await EXPERIMENTS.put(call.connection, record)
     await move_endpoint(

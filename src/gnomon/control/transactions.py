@@ -15,6 +15,7 @@ from gnomon.model.clock import Clock
 from gnomon.model.ids import ulid
 from gnomon.model.lifecycle import INSTANCE
 from gnomon.model.records import EventRecord
+from gnomon.settings import QuotaSettings
 from gnomon.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
@@ -29,6 +30,7 @@ class Transactions:
     clock: Clock
     steady_offset_s: float
     random: Callable[[int], bytes]
+    quotas: QuotaSettings
 
     @asynccontextmanager
     async def call(self, region: str | None = None) -> AsyncIterator[Call]:
@@ -63,6 +65,7 @@ class Transactions:
             now_s=self.clock.now_s(),
             steady_s=self.steady_s(),
             new_id=self.new_id,
+            quotas=self.quotas,
         )
 
 

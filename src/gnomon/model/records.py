@@ -55,6 +55,8 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     desired: EndpointSpec
     serving: EndpointSpec | None
     changing_since_s: float
+    # The DeploymentConfig as it was last given.
+    deployment: dict[str, object] | None = None
 
 
 class InstanceRecord(msgspec.Struct, frozen=True):
@@ -92,6 +94,21 @@ class ExperimentRecord(msgspec.Struct, frozen=True):
     endpoint_id: str
     plan: ExperimentPlan
     completed_at_s: float | None = None
+
+    @property
+    def due_at_s(self) -> float | None:
+        """From when on it needs a look: at once while it changes, at its next time while it waits
+        or runs, never when it has ended.
+        """
+        match self.status:
+            case "Created":
+                return self.plan.starts_at_s
+            case "Running":
+                return self.plan.ends_at_s
+            case "Completed" | "Cancelled":
+                return None
+            case _:
+                return 0.0
 
 
 class IncarnationRecord(msgspec.Struct, frozen=True):

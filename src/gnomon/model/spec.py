@@ -36,6 +36,7 @@ class VariantSpec(msgspec.Struct, frozen=True):
     count: int
     weight: float
     startup_time_limit_s: float | None = None
+    download_time_limit_s: float | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -47,7 +48,10 @@ class VariantSpec(msgspec.Struct, frozen=True):
 
 
 class EndpointSpec(msgspec.Struct, frozen=True):
-    """An endpoint as desired: variants, at most one shadow, and what rides on them."""
+    """An endpoint as desired: variants, at most one shadow, and what rides on them.
+
+    `data_capture` is the DataCaptureConfig as it was given: what `captures` came from.
+    """
 
     config_name: str
     production: tuple[VariantSpec, ...]
@@ -56,6 +60,7 @@ class EndpointSpec(msgspec.Struct, frozen=True):
     experiment: Experiment | None = None
     captures: tuple[Capture, ...] = ()
     barriers: tuple[str, ...] = ()
+    data_capture: dict[str, object] | None = None
 
     @property
     def variants(self) -> tuple[VariantSpec, ...]:

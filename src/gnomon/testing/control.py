@@ -36,7 +36,7 @@ from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.session import boot_id
 from gnomon.model.arn import Account
 from gnomon.model.snapshot import Update
-from gnomon.settings import HostingSettings, SpoolSettings
+from gnomon.settings import HostingSettings, QuotaSettings, SpoolSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.store.state import routing, steady_time
@@ -210,7 +210,7 @@ def put_together(
             prepare=prepare,
             interpreter_for=Interpreters(directory, settings, os.environ).interpreter_for,
             settings=settings,
-            threads=1,
+            threads=lambda _: 1,
             clock=around.clock,
             wake=wake,
         )
@@ -243,7 +243,11 @@ async def steady_offset_s(database: Database, clock: FakeClock) -> float:
 
 @asynccontextmanager
 async def running_control(
-    directory: Path, machine: FakeMachine, clock: FakeClock, **hosting: Any
+    directory: Path,
+    machine: FakeMachine,
+    clock: FakeClock,
+    quotas: QuotaSettings | None = None,
+    **hosting: Any,
 ) -> AsyncIterator[ControlInProcess]:
     """A control on the database in `directory`, which may be a former control's.
 
@@ -254,7 +258,12 @@ async def running_control(
     database = Database(url)
     host = FakeHost(machine)
     transactions = Transactions(
-        database, ACCOUNT, clock, await steady_offset_s(database, clock), os.urandom
+        database,
+        ACCOUNT,
+        clock,
+        await steady_offset_s(database, clock),
+        os.urandom,
+        quotas or QuotaSettings(),
     )
     control = put_together(directory, Surroundings(machine, clock, host, transactions), **hosting)
     await control.loop.resume()

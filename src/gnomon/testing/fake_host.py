@@ -49,6 +49,8 @@ class FakeMachine:
     listens: bool = False
     instances: dict[str, FakeInstance] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
+    # What instances that start from now on answer a ping with.
+    first_ping_status: int = 200
     may_stop: asyncio.Event = field(default_factory=asyncio.Event)
     # Every start that was carried out, in order.
     starts: list[InstanceSpec] = field(default_factory=list)
@@ -78,13 +80,26 @@ class FakeMachine:
         server = None
         port = _FIRST_PORT + len(self.starts)
         if self.listens:
-            server = await asyncio.start_server(
-                lambda reader, writer: self._answer(spec.instance_id, reader, writer), "127.0.0.1"
-            )
+            server = await self._listen(spec.instance_id)
             port = server.sockets[0].getsockname()[1]
         started = Started("127.0.0.1", port, keep_alive_s=1.0)
-        self.instances[spec.instance_id] = FakeInstance(spec, started, server=server)
+        self.instances[spec.instance_id] = FakeInstance(
+            spec, started, ping_status=self.first_ping_status, server=server
+        )
         return started
+
+    async def _listen(self, instance_id: str) -> asyncio.Server:
+        listening = asyncio.ensure_future(
+            asyncio.start_server(
+                lambda reader, writer: self._answer(instance_id, reader, writer), "127.0.0.1"
+            )
+        )
+        try:
+            return await asyncio.shield(listening)
+        except asyncio.CancelledError:
+            # Nobody is told of it any more.
+            listening.add_done_callback(lambda done: done.result().close())
+            raise
 
     async def _answer(
         self, instance_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

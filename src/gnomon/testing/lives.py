@@ -27,7 +27,7 @@ from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.directory import DirectoryObjects
 from gnomon.router.router import Router
 from gnomon.router.seal import Seal
-from gnomon.settings import RouterSettings, SpoolSettings
+from gnomon.settings import QuotaSettings, RouterSettings, SpoolSettings
 from gnomon.spool.writer import SpoolWriter
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
@@ -202,7 +202,9 @@ class Lives(ControlClient):
             self.machine,
             self.clock,
             MortalHost(FakeHost(self.machine), life),
-            MortalTransactions(database, ACCOUNT, self.clock, offset_s, os.urandom, life),
+            MortalTransactions(
+                database, ACCOUNT, self.clock, offset_s, os.urandom, QuotaSettings(), life
+            ),
             reached,
             finished,
         )

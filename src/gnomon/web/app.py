@@ -11,13 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from gnomon.aws.json_protocol import MAX_BODY_BYTES
 from gnomon.control.api import Api
 from gnomon.control.reports import Reports
 from gnomon.control.status import Status
 from gnomon.errors import GnomonError, MachineExhausted, ResourceNotFound, ValidationFailed
-
-# SageMaker's own requests are a few KiB; this is far above any of them.
-MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
 def build_app(api: Api, reports: Reports, status: Status) -> Starlette:
@@ -28,7 +26,8 @@ def build_app(api: Api, reports: Reports, status: Status) -> Starlette:
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BODY_BYTES:
-                return Response("The request's body is too long.\n", 413)
+                # The rest is not read; what is there is refused for its length.
+                break
         answer = await api.handle(request.method, request.url.path, request.headers, bytes(body))
         return Response(answer.body, answer.status, dict(answer.headers))
 

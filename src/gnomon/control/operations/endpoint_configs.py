@@ -8,23 +8,11 @@ from typing import Any
 from gnomon.control.call import Call, Params
 from gnomon.control.operations.listing import page
 from gnomon.control.operations.models import find_model
-from gnomon.control.operations.refusals import KEYS_LATER, UNSUPPORTED_FEATURES, refuse
 from gnomon.control.operations.tags import tags_of
 from gnomon.errors import ValidationFailed
 from gnomon.model.arn import ENDPOINT_CONFIG
 from gnomon.model.records import EndpointConfigRecord
 from gnomon.store.state.resources import ENDPOINT_CONFIGS
-
-_REFUSED = {
-    "AsyncInferenceConfig": UNSUPPORTED_FEATURES,
-    "ExplainerConfig": UNSUPPORTED_FEATURES,
-    "KmsKeyId": KEYS_LATER,
-}
-_REFUSED_VARIANT_MEMBERS = {
-    "ServerlessConfig": UNSUPPORTED_FEATURES,
-    "ManagedInstanceScaling": UNSUPPORTED_FEATURES,
-    "CoreDumpConfig": "Gnomon takes no core dumps.",
-}
 
 
 async def create_endpoint_config(call: Call, params: Params) -> dict[str, Any]:
@@ -55,8 +43,7 @@ async def describe_endpoint_config(call: Call, params: Params) -> dict[str, Any]
 
 
 async def list_endpoint_configs(call: Call, params: Params) -> dict[str, Any]:
-    rows = await ENDPOINT_CONFIGS.all(call.connection)
-    shown, token = page(rows, params, default_order="Descending")
+    shown, token = await page(call.connection, ENDPOINT_CONFIGS, params)
     return {
         "EndpointConfigs": [
             {
@@ -86,11 +73,10 @@ async def find_endpoint_config(call: Call, name: str) -> EndpointConfigRecord:
 
 
 async def _check(call: Call, params: Params) -> None:
-    refuse(params, "", _REFUSED)
-    capture = params.get("DataCaptureConfig") or {}
-    refuse(capture, "DataCaptureConfig.", {"KmsKeyId": KEYS_LATER})
     production = params["ProductionVariants"]
     shadows = params.get("ShadowProductionVariants") or []
+    if len(shadows) > 1:
+        raise ValidationFailed("ShadowProductionVariants must name one variant at most.")
     if shadows and len(production) > 1:
         raise ValidationFailed("ShadowProductionVariants needs exactly one production variant.")
     names: set[str] = set()
@@ -99,11 +85,19 @@ async def _check(call: Call, params: Params) -> None:
         if name.lower() in names:
             raise ValidationFailed(f'The variant name "{name}" was non-unique within the request.')
         names.add(name.lower())
-        refuse(variant, f"Variant {name}: ", _REFUSED_VARIANT_MEMBERS)
         for member in ("ModelName", "InstanceType", "InitialInstanceCount"):
             if not variant.get(member):
                 raise ValidationFailed(f"Variant {name} needs {member}.")
         await find_model(call, variant["ModelName"])
+    strategies = {
+        variant["RoutingConfig"]["RoutingStrategy"]
+        for variant in production
+        if variant.get("RoutingConfig")
+    }
+    if len(strategies) > 1:
+        raise ValidationFailed(
+            "The production variants must have one RoutingConfig.RoutingStrategy between them."
+        )
     if shadows and production[0].get("InitialVariantWeight", 1.0) <= 0:
         raise ValidationFailed(
             "The production variant's InitialVariantWeight must be greater than 0 beside a shadow."

@@ -31,6 +31,7 @@ async def resolve(
         shadow=shadows[0] if shadows else None,
         routing=routing or "LEAST_OUTSTANDING_REQUESTS",
         captures=await _captures(call, request.get("DataCaptureConfig") or {}),
+        data_capture=request.get("DataCaptureConfig"),
     )
 
 
@@ -46,6 +47,7 @@ async def _variant(call: Call, item: Params, ids: dict[str, str]) -> VariantSpec
         count=item["InitialInstanceCount"],
         weight=float(item.get("InitialVariantWeight", 1.0)),
         startup_time_limit_s=item.get("ContainerStartupHealthCheckTimeoutInSeconds"),
+        download_time_limit_s=item.get("ModelDataDownloadTimeoutInSeconds"),
     )
 
 

@@ -18,10 +18,10 @@ from gnomon.control.operations.experiment_specs import (
 from gnomon.control.operations.experiments import (
     capture_of,
     find_experiment,
-    refuse_keys,
     split_variants,
 )
 from gnomon.control.operations.schedules import MAX_SPAN_S, check_span
+from gnomon.control.quotas import check_instances
 from gnomon.control.switch import begin_ending
 from gnomon.errors import Conflict, ValidationFailed
 from gnomon.model.experiment import Ending, ExperimentPlan, ModelVariant
@@ -60,6 +60,7 @@ async def stop_inference_experiment(call: Call, params: Params) -> dict[str, Any
     actions = final_actions(params["ModelVariantActions"], record.plan)
     target = _target(actions, record, endpoint)
     target = _with_desired_sizes(target, params.get("DesiredModelVariants"))
+    await check_instances(call, endpoint.desired, target)
     if target != record.plan.former:
         # Going back in another size, too, is a state of its own, under a name of its own.
         target = msgspec.structs.replace(target, config_name=new_config_name(record.name))
@@ -82,7 +83,6 @@ async def update_inference_experiment(call: Call, params: Params) -> dict[str, A
             f"The inference experiment {record.name} is {record.status}; only one that is Created "
             "or Running can be updated."
         )
-    refuse_keys(params)
     running = record.status == "Running"
     plan = await _updated_plan(call, record, params, running=running)
     plan = msgspec.structs.replace(plan, resume_status=record.status)
@@ -149,6 +149,8 @@ def _target(
 def _with_desired_sizes(target: EndpointSpec, desired: list[Params] | None) -> EndpointSpec:
     sizes: dict[str, tuple[str, int]] = {}
     for item in desired or []:
+        if item["VariantName"] in sizes:
+            raise ValidationFailed(f"DesiredModelVariants names {item['VariantName']} twice.")
         variant = target.variant(item["VariantName"])
         if variant is None:
             raise ValidationFailed(

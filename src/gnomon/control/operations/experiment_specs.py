@@ -51,6 +51,7 @@ def test_spec(experiment: ExperimentRecord, former: EndpointSpec, config_name: s
             weight=production.weight * plan.sampling_percentage / 100,
         ),
         routing=former.routing,
+        data_capture=former.data_capture,
         experiment=Experiment(id=experiment.id, name=experiment.name, ends_at_s=plan.ends_at_s),
         captures=captures,
     )
@@ -65,6 +66,7 @@ def promoted_spec(running: EndpointSpec) -> EndpointSpec:
         production=(msgspec.structs.replace(running.shadow, weight=weight),),
         routing=running.routing,
         captures=_without_test(running),
+        data_capture=running.data_capture,
     )
 
 
@@ -99,6 +101,8 @@ async def keep_config(call: Call, experiment: ExperimentRecord, spec: EndpointSp
     }
     if spec.shadow is not None:
         request["ShadowProductionVariants"] = [_variant_request(spec.shadow)]
+    if spec.data_capture is not None:
+        request["DataCaptureConfig"] = spec.data_capture
     record = EndpointConfigRecord(
         id=call.new_id(),
         name=spec.config_name,
@@ -126,4 +130,12 @@ def _variant_request(variant: VariantSpec) -> dict[str, Any]:
         "InstanceType": variant.instance_type,
         "InitialInstanceCount": variant.count,
         "InitialVariantWeight": variant.weight,
+        **{
+            member: int(time_limit_s)
+            for member, time_limit_s in (
+                ("ContainerStartupHealthCheckTimeoutInSeconds", variant.startup_time_limit_s),
+                ("ModelDataDownloadTimeoutInSeconds", variant.download_time_limit_s),
+            )
+            if time_limit_s is not None
+        },
     }

@@ -13,19 +13,30 @@ from gnomon.control.call import Call, Params
 from gnomon.control.call import create_experiment as add_experiment
 from gnomon.control.operations import endpoints
 from gnomon.control.operations.endpoint_specs import define_capture
-from gnomon.control.operations.experiment_specs import keep_config, new_config_name
+from gnomon.control.operations.experiment_specs import (
+    keep_config,
+    new_config_name,
+    test_spec,
+)
 from gnomon.control.operations.listing import page
 from gnomon.control.operations.models import container_of, find_model
-from gnomon.control.operations.refusals import KEYS_LATER, UNSUPPORTED_FEATURES, refuse
 from gnomon.control.operations.schedules import new_schedule
 from gnomon.control.operations.tags import tags_of
+from gnomon.control.quotas import check_experiments, check_instances
 from gnomon.errors import Conflict, ResourceInUse, ResourceNotFound, ValidationFailed
 from gnomon.model.arn import EXPERIMENT
 from gnomon.model.experiment import ExperimentPlan, ModelVariant
 from gnomon.model.lifecycle import UNFINISHED_EXPERIMENT
 from gnomon.model.records import EndpointRecord, ExperimentRecord
 from gnomon.model.spec import EndpointSpec, VariantSpec
-from gnomon.store.state.resources import ENDPOINT_CONFIGS, ENDPOINTS, EXPERIMENTS
+from gnomon.store.state.resources import (
+    ENDPOINT_CONFIGS,
+    ENDPOINTS,
+    EXPERIMENTS,
+    config_is_used,
+)
+
+_UNSUPPORTED_FEATURES = "One or more endpoint features are not supported using this configuration."
 
 
 async def create_inference_experiment(call: Call, params: Params) -> dict[str, Any]:
@@ -33,7 +44,6 @@ async def create_inference_experiment(call: Call, params: Params) -> dict[str, A
     arn = call.account.arn(EXPERIMENT, name)
     if await EXPERIMENTS.find(call.connection, name):
         raise ResourceInUse(f'Cannot create already existing inference experiment "{arn}".')
-    refuse_keys(params)
     starts_at_s, ends_at_s = new_schedule(params.get("Schedule"), call.now_s)
     given = [await _model_variant(call, item) for item in params["ModelVariants"]]
     production, shadow, percentage = split_variants(given, params["ShadowModeConfig"])
@@ -66,8 +76,11 @@ async def create_inference_experiment(call: Call, params: Params) -> dict[str, A
             creates_endpoint=endpoint is None,
         ),
     )
+    await check_experiments(call)
     if endpoint is None:
         record = await _with_endpoint(call, record)
+    else:
+        await check_instances(call, endpoint.desired, test_spec(record, endpoint.desired, ""))
     await add_experiment(call, record)
     return {"InferenceExperimentArn": arn}
 
@@ -112,8 +125,7 @@ async def describe_inference_experiment(call: Call, params: Params) -> dict[str,
 
 
 async def list_inference_experiments(call: Call, params: Params) -> dict[str, Any]:
-    rows = await EXPERIMENTS.all(call.connection)
-    shown, token = page(rows, params, default_order="Descending")
+    shown, token = await page(call.connection, EXPERIMENTS, params)
     return {
         "InferenceExperiments": [
             {
@@ -146,9 +158,8 @@ async def delete_inference_experiment(call: Call, params: Params) -> dict[str, A
             f"The inference experiment {record.name} is {record.status}. Stop it before you "
             "delete it."
         )
-    used = {endpoint.desired.config_name for endpoint in await ENDPOINTS.all(call.connection)}
     for config in await ENDPOINT_CONFIGS.where(call.connection, experiment_id=record.id):
-        if config.name not in used:
+        if not await config_is_used(call.connection, config.name):
             await ENDPOINT_CONFIGS.remove(call.connection, config.id)
     await EXPERIMENTS.remove(call.connection, record.id)
     return {"InferenceExperimentArn": record.arn}
@@ -173,12 +184,6 @@ async def capture_of(call: Call, storage: Params | None) -> str | None:
         types.get("CsvContentTypes") or [],
         types.get("JsonContentTypes") or [],
     )
-
-
-def refuse_keys(params: Params) -> None:
-    refuse(params, "", {"KmsKey": KEYS_LATER})
-    storage = params.get("DataStorageConfig") or {}
-    refuse(storage, "DataStorageConfig.", {"KmsKey": KEYS_LATER})
 
 
 async def _model_variant(call: Call, item: Params) -> ModelVariant:
@@ -208,7 +213,7 @@ def split_variants(
 ) -> tuple[ModelVariant, ModelVariant, int]:
     """Production variant, shadow variant, sampling percentage. Pure."""
     by_name = {variant.variant_name: variant for variant in variants}
-    if len(by_name) != len(variants):
+    if len({name.lower() for name in by_name}) != len(variants):
         raise ValidationFailed("The VariantNames of ModelVariants must differ.")
     shadows = shadow_mode["ShadowModelVariants"]
     if len(shadows) != 1:
@@ -241,7 +246,7 @@ async def _check_endpoint(
     endpoints.check_changeable(endpoint)
     if len(endpoint.desired.production) != 1:
         raise ValidationFailed(
-            f"{UNSUPPORTED_FEATURES} The endpoint has {len(endpoint.desired.production)} "
+            f"{_UNSUPPORTED_FEATURES} The endpoint has {len(endpoint.desired.production)} "
             "production variants; a shadow test takes one."
         )
     (variant,) = endpoint.desired.production

@@ -7,7 +7,6 @@ from typing import Any
 
 from gnomon.control.call import Call, Params
 from gnomon.control.operations.listing import page
-from gnomon.control.operations.refusals import refuse
 from gnomon.control.operations.tags import tags_of
 from gnomon.errors import ValidationFailed
 from gnomon.model.arn import MODEL
@@ -15,12 +14,8 @@ from gnomon.model.records import ModelRecord
 from gnomon.model.spec import Container
 from gnomon.store.state.resources import MODELS
 
-_REFUSED_CONTAINER_MEMBERS = {
-    "ModelPackageName": "Gnomon has no model packages. Give Image and ModelDataUrl.",
-    "ModelDataSource": "give the archive's URL as ModelDataUrl.",
-    "MultiModelConfig": "an instance serves one model.",
-    "AdditionalModelDataSources": "an instance serves one model.",
-}
+# Bytes of all names and values together: SageMaker's bound.
+_MAX_ENVIRONMENT = 32 * 1024
 
 
 async def create_model(call: Call, params: Params) -> dict[str, Any]:
@@ -51,7 +46,7 @@ async def describe_model(call: Call, params: Params) -> dict[str, Any]:
 
 
 async def list_models(call: Call, params: Params) -> dict[str, Any]:
-    shown, token = page(await MODELS.all(call.connection), params, default_order="Descending")
+    shown, token = await page(call.connection, MODELS, params)
     return {
         "Models": [
             {
@@ -92,16 +87,21 @@ def container_of(request: Params) -> Container:
     container = primary or (containers[0] if containers else None)
     if container is None:
         raise ValidationFailed("A model needs a PrimaryContainer.")
-    refuse(container, "PrimaryContainer.", _REFUSED_CONTAINER_MEMBERS)
-    if container.get("Mode") == "MultiModel":
-        raise ValidationFailed("Mode MultiModel is not supported: an instance serves one model.")
     if not container.get("Image"):
         raise ValidationFailed("PrimaryContainer needs an Image.")
     url = container.get("ModelDataUrl")
+    source = (container.get("ModelDataSource") or {}).get("S3DataSource")
+    if url and source:
+        raise ValidationFailed("Give either ModelDataUrl or ModelDataSource, not both.")
+    if source:
+        url = source["S3Uri"]
     if url and not url.startswith(("s3://", "file://")):
         raise ValidationFailed(f"ModelDataUrl {url} must begin with s3:// or file://.")
+    environment = dict(container.get("Environment") or {})
+    if sum(len(f"{key}{value}".encode()) for key, value in environment.items()) > _MAX_ENVIRONMENT:
+        raise ValidationFailed("Environment must not be longer than 32 KiB in all.")
     return Container(
         image=container["Image"],
         model_data_url=url,
-        environment=dict(container.get("Environment") or {}),
+        environment=environment,
     )

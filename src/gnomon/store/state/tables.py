@@ -19,11 +19,12 @@ from sqlalchemy import (
     Text,
     false,
 )
+from sqlalchemy.schema import SchemaItem
 
 metadata = MetaData()
 
 
-def _named(name: str, *columns: Column[object]) -> Table:
+def _named(name: str, *columns: SchemaItem) -> Table:
     return Table(
         name,
         metadata,
@@ -37,13 +38,30 @@ def _named(name: str, *columns: Column[object]) -> Table:
     )
 
 
-models = _named("models", Column("request", Text, nullable=False))
+def _listed_by_status(name: str) -> tuple[Index, ...]:
+    """What a List operation sorts by; each has all that it filters by, so that a filter which few
+    rows pass reads no rows.
+    """
+    return (
+        Index(f"{name}_by_creation", "created_at_s", "id", "status", "name_key", "modified_at_s"),
+        Index(f"{name}_by_status", "status", "created_at_s", "id", "name_key", "modified_at_s"),
+        Index(f"{name}_by_name", "name_key", "id", "status", "created_at_s", "modified_at_s"),
+    )
+
+
+models = _named(
+    "models",
+    Column("request", Text, nullable=False),
+    Index("models_by_creation", "created_at_s", "id", "name_key"),
+)
 
 endpoint_configs = _named(
     "endpoint_configs",
     Column("request", Text, nullable=False),
     # Empty for a user's own; else the experiment that made it and removes it.
     Column("experiment_id", String(26), nullable=False),
+    Index("endpoint_configs_by_creation", "created_at_s", "id", "name_key"),
+    Index("endpoint_configs_by_experiment", "experiment_id"),
 )
 
 endpoints = _named(
@@ -56,6 +74,11 @@ endpoints = _named(
     Column("serving", Text),
     # When the change under way began: failures before it are not its own.
     Column("changing_since_s", Float, nullable=False),
+    # The DeploymentConfig as it was last given.
+    Column("deployment", Text),
+    # How many instances `desired` has.
+    Column("wanted", Integer, nullable=False, server_default="0"),
+    *_listed_by_status("endpoints"),
 )
 
 instances = Table(
@@ -80,6 +103,7 @@ instances = Table(
     # Whether it has a lower CPU weight.
     Column("light", Boolean, nullable=False, server_default=false()),
     Index("instances_by_endpoint", "endpoint_id", "status"),
+    Index("instances_by_status", "status", "endpoint_id"),
 )
 
 experiments = _named(
@@ -92,6 +116,11 @@ experiments = _named(
     # ExperimentPlan (gnomon.model.experiment).
     Column("plan", Text, nullable=False),
     Column("completed_at_s", Float),
+    # From when on control has to look at it; null when it has ended.
+    Column("due_at_s", Float),
+    *_listed_by_status("experiments"),
+    Index("experiments_by_due", "due_at_s"),
+    Index("experiments_by_endpoint", "endpoint_id", "status"),
 )
 
 captures = Table(
