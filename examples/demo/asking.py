@@ -90,8 +90,16 @@ def show_report(stage: Stage, asked: Traffic, models: Models) -> None:
 def _settled_report(stage: Stage, sent: int) -> Report:
     """The report once it tells of all that was sent."""
 
+    # A copy counts when it has ended, and those of a shadow that is held back end later: all are in
+    # when nothing was added between twenty looks.
+    counted = {"copies": -1, "looks": 0}
+
     def is_settled(report: Report) -> bool:
         mirror = report["mirror"]
+        counted["looks"] = counted["looks"] + 1 if mirror["sampled"] == counted["copies"] else 0
+        counted["copies"] = mirror["sampled"]
+        if counted["looks"] < 20:
+            return False
         return bool(
             mirror["candidates"] >= sent
             and mirror["sampled"] == mirror["mirrored"] + sum(mirror["dropped"].values())

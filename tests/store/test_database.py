@@ -116,14 +116,6 @@ async def test_a_database_that_is_full_says_so_and_keeps_nothing_of_the_transact
     assert database.troubles == ()
 
 
-async def test_a_database_whose_directory_is_gone_is_an_error_of_the_machine(tmp_path):
-    database = Database(sqlite_url(tmp_path / "none" / "x.sqlite"))
-    with pytest.raises(DatabaseFailed, match="cannot be read, since its files cannot be opened"):
-        async with database.reading():
-            pass
-    await database.close()
-
-
 async def test_an_error_of_ours_stays_as_it_is(database):
     with pytest.raises(OperationalError, match="no such table"):
         async with database.reading() as connection:
