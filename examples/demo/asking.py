@@ -89,7 +89,6 @@ def show_report(stage: Stage, asked: Traffic, models: Models) -> None:
 
 def _settled_report(stage: Stage, sent: int) -> Report:
     """The report once it tells of all that was sent."""
-
     # A copy counts when it has ended, and those of a shadow that is held back end later: all are in
     # when nothing was added between twenty looks.
     counted = {"copies": -1, "looks": 0}
