@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
@@ -114,6 +115,24 @@ async def test_a_database_that_is_full_says_so_and_keeps_nothing_of_the_transact
             await connection.execute(text("CREATE TABLE v (x TEXT)"))
     assert [entry["event"] for entry in logs] == ["a database fails", "a database works again"]
     assert database.troubles == ()
+
+
+async def test_a_database_whose_directory_is_gone_is_an_error_of_the_machine(tmp_path):
+    before = threads_of_the_driver()
+    database = Database(sqlite_url(tmp_path / "none" / "x.sqlite"))
+    with pytest.raises(DatabaseFailed, match="cannot be read, since its files cannot be opened"):
+        async with database.reading():
+            pass
+    await database.close()
+    # The driver tells its thread to end when it cannot connect, and does not wait: one that answers
+    # when this loop is closed would fail the next test.
+    async with asyncio.timeout(10):
+        while threads_of_the_driver() - before:
+            await asyncio.sleep(0.001)
+
+
+def threads_of_the_driver():
+    return {t for t in threading.enumerate() if "_connection_worker_thread" in t.name}
 
 
 async def test_an_error_of_ours_stays_as_it_is(database):
