@@ -40,6 +40,16 @@ def shape(endpoint):
     return variants("ProductionVariants"), variants("ShadowProductionVariants")
 
 
+async def until_shape(control, expected):
+    """Until it is so: beside a promoted shadow's instance one of normal weight serves for a while."""
+
+    async def is_so():
+        endpoint = await control.call("DescribeEndpoint", EndpointName="ep")
+        return endpoint["EndpointStatus"] == "InService" and shape(endpoint) == expected
+
+    await control.until(is_so, f"an endpoint with {expected}")
+
+
 async def with_a_plain_shadow(control):
     """An endpoint that has a shadow of its own, mirrored at 20 %."""
     await make_model(control, "prod")
@@ -80,7 +90,7 @@ async def test_a_stop_leaves_what_its_actions_say(control, actions, expected, st
     found = await stop(control, ModelVariantActions=actions, Reason="because", **members)
     assert (found["Status"], found["StatusReason"]) == (state or "Cancelled", "because")
     endpoint = await control.until_endpoint("ep", "InService")
-    assert shape(endpoint) == expected
+    await until_shape(control, expected)
     assert (endpoint["EndpointConfigName"] == "ep-config") == (expected is BACK)
     await control.call("DescribeEndpointConfig", EndpointConfigName=endpoint["EndpointConfigName"])
     statuses = {v["VariantName"]: v["Status"] for v in found["ModelVariants"]}
@@ -102,10 +112,8 @@ async def test_desired_variants_set_the_size_of_what_stays(control, actions, exp
             await stop(control, ModelVariantActions=actions, DesiredModelVariants=gone)
         assert refused.value.code == "ValidationException"
     await stop(control, ModelVariantActions=actions, DesiredModelVariants=desired)
-    endpoint = await control.until_endpoint("ep", "InService")
-    assert shape(endpoint) == tuple(
-        [(name, weight, 2) for name, weight, _ in variants] for variants in expected
-    )
+    sized = tuple([(name, weight, 2) for name, weight, _ in variants] for variants in expected)
+    await until_shape(control, sized)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +198,7 @@ async def test_several_tests_follow_each_other_on_one_endpoint(control):
         if name == "second":
             await control.call("DeleteInferenceExperiment", Name="first")
         await stop(control, name, ModelVariantActions={"Shadow-02": "Remove"})
-        endpoint = await control.until_endpoint("ep", "InService")
-        assert shape(endpoint) == PROMOTED
+        await until_shape(control, PROMOTED)
         await control.call(
             "DescribeEndpointConfig", EndpointConfigName=endpoint["EndpointConfigName"]
         )
