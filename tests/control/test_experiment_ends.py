@@ -41,13 +41,14 @@ def shape(endpoint):
 
 
 async def until_shape(control, expected):
-    """Until it is so: beside a promoted shadow's instance one of normal weight serves for a while."""
+    """What it is then: beside a promoted shadow's instance, one of normal weight serves at first."""
 
     async def is_so():
         endpoint = await control.call("DescribeEndpoint", EndpointName="ep")
-        return endpoint["EndpointStatus"] == "InService" and shape(endpoint) == expected
+        settled = endpoint["EndpointStatus"] == "InService" and shape(endpoint) == expected
+        return endpoint if settled else None
 
-    await control.until(is_so, f"an endpoint with {expected}")
+    return await control.until(is_so, f"an endpoint with {expected}")
 
 
 async def with_a_plain_shadow(control):
@@ -89,8 +90,7 @@ async def test_a_stop_leaves_what_its_actions_say(control, actions, expected, st
     members = {"DesiredState": state} if state else {}
     found = await stop(control, ModelVariantActions=actions, Reason="because", **members)
     assert (found["Status"], found["StatusReason"]) == (state or "Cancelled", "because")
-    endpoint = await control.until_endpoint("ep", "InService")
-    await until_shape(control, expected)
+    endpoint = await until_shape(control, expected)
     assert (endpoint["EndpointConfigName"] == "ep-config") == (expected is BACK)
     await control.call("DescribeEndpointConfig", EndpointConfigName=endpoint["EndpointConfigName"])
     statuses = {v["VariantName"]: v["Status"] for v in found["ModelVariants"]}
@@ -198,7 +198,7 @@ async def test_several_tests_follow_each_other_on_one_endpoint(control):
         if name == "second":
             await control.call("DeleteInferenceExperiment", Name="first")
         await stop(control, name, ModelVariantActions={"Shadow-02": "Remove"})
-        await until_shape(control, PROMOTED)
+        endpoint = await until_shape(control, PROMOTED)
         await control.call(
             "DescribeEndpointConfig", EndpointConfigName=endpoint["EndpointConfigName"]
         )
