@@ -41,7 +41,7 @@ def shape(endpoint):
 
 
 async def until_shape(control, expected):
-    """What it is then: beside a promoted shadow's instance, one of normal weight serves at first."""
+    """What it is then: beside a promoted instance, one of normal weight serves at first."""
 
     async def is_so():
         endpoint = await control.call("DescribeEndpoint", EndpointName="ep")
