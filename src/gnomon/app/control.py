@@ -28,6 +28,7 @@ from gnomon.control.loop import ControlLoop
 from gnomon.control.reports import Reports
 from gnomon.control.routers import RouterRegister
 from gnomon.control.status import Machine, Status
+from gnomon.control.totals import Scrape
 from gnomon.control.transactions import Transactions
 from gnomon.control.warnings import Warnings
 from gnomon.errors import GnomonError, ModelDataUnavailable
@@ -192,6 +193,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             Machine(cores(), psutil.virtual_memory().total),
             has_weight,
         ),
+        Scrape(transactions, telemetry),
     )
     server = ControlServer(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
