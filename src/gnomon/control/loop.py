@@ -62,6 +62,8 @@ class ControlLoop:
         self._bell = asyncio.Event()
         self._closing = False
         self._resumed = False
+        # Monotonic time of the last look at everything.
+        self._swept_s = transactions.clock.monotonic_s()
         # What the machine was out of, as it was said last.
         self._said = ""
         # As it was read last.
@@ -101,28 +103,31 @@ class ControlLoop:
         self._bell.set()
 
     async def run(self) -> None:
-        clock = self._transactions.clock
-        swept_s = clock.monotonic_s()
         while not self._closing:
-            await self._guarded("routers", self._routers.look)
-            if clock.monotonic_s() - swept_s >= SWEEP_S:
-                swept_s = clock.monotonic_s()
-                await self._guarded("everything", self.resume)
-            # What cannot be read now is as it was.
-            await self._guarded("all that is under way", self._look)
-            due, endpoints = self._due, self._changing
-            for id_, name, _ in due.experiments:
-                await self._guarded(name, partial(self._experiments.reconcile, id_))
-            for endpoint_id in endpoints | self._take_woken():
-                if await self._guarded(
-                    endpoint_id, partial(self._endpoints.reconcile, endpoint_id)
-                ):
-                    self._woken.add(endpoint_id)
+            rest_s = await self.make_pass()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._bell.wait(), self._rest_s(due, bool(endpoints or self._woken))
-                )
+                await asyncio.wait_for(self._bell.wait(), rest_s)
             self._bell.clear()
+
+    async def make_pass(self) -> float:
+        """One look at all that may need it; how long to rest if nothing rings before, in seconds.
+
+        Never raises: what failed is looked at again.
+        """
+        clock = self._transactions.clock
+        await self._guarded("routers", self._routers.look)
+        if clock.monotonic_s() - self._swept_s >= SWEEP_S:
+            self._swept_s = clock.monotonic_s()
+            await self._guarded("everything", self.resume)
+        # What cannot be read now is as it was.
+        await self._guarded("all that is under way", self._look)
+        due, endpoints = self._due, self._changing
+        for id_, name, _ in due.experiments:
+            await self._guarded(name, partial(self._experiments.reconcile, id_))
+        for endpoint_id in endpoints | self._take_woken():
+            if await self._guarded(endpoint_id, partial(self._endpoints.reconcile, endpoint_id)):
+                self._woken.add(endpoint_id)
+        return self._rest_s(due, bool(endpoints or self._woken))
 
     def _take_woken(self) -> set[str]:
         woken, self._woken = self._woken, set()
