@@ -35,7 +35,8 @@ _QUIET_TIME_LIMIT_S = 90.0
 class ControlApi:
     """SageMaker's API of the control that runs, by one kept-alive connection and no SDK."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int) -> None:
+        self._pid = pid
         self._connection = http.client.HTTPConnection(_HOST, port, timeout=_ANSWER_TIME_LIMIT_S)
 
     def call(self, operation: str, params: Mapping[str, Any]) -> tuple[float, Any]:
@@ -53,6 +54,9 @@ class ControlApi:
         if answer.status != 200:
             raise CannotMeasure(f"{operation} was answered by {answer.status}: {text.decode()}")
         return took_ms, json.loads(text) if text else {}
+
+    def cpu_s(self) -> float:
+        return cpu_s(self._pid)
 
     def close(self) -> None:
         self._connection.close()
@@ -88,7 +92,7 @@ def running_control(directory: Path, cores: frozenset[int]) -> Iterator[tuple[Co
         wait_until(process, log, "Control", lambda: _listens(port))
         _until_quiet(process.pid)
         started_s = time.monotonic() - began_s - _QUIET_S
-        api = ControlApi(port)
+        api = ControlApi(port, process.pid)
         stack.callback(api.close)
         yield api, started_s
 
