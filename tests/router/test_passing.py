@@ -16,7 +16,7 @@ async def control():
 
 @pytest.fixture
 async def rig(tmp_path, control):
-    async with running_router(tmp_path, control_port=control.port) as running:
+    async with running_router(tmp_path, control=("127.0.0.1", control.port)) as running:
         yield running
 
 
