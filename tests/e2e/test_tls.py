@@ -1,4 +1,4 @@
-"""TLS as users meet it: `gnomon tls init`, settings, boto3, the AWS CLI, and one URL for all of it."""
+"""TLS as users meet it: `gnomon tls init`, settings, boto3, the AWS CLI; and one URL for all."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def command(*arguments, **environ):
 
 def aws(url, *arguments, **environ):
     """The AWS CLI with that single endpoint URL."""
-    own = {name: "gnomon" for name in NAMES}
+    own = dict.fromkeys(NAMES, "gnomon")
     return subprocess.run(
         [shutil.which("aws", path=PATH), *arguments],
         env={
@@ -149,17 +149,23 @@ once = Config(retries={{"total_max_attempts": 1}})
 runtime = boto3.client("sagemaker-runtime", config=once)
 answer = runtime.invoke_endpoint(EndpointName="{name}", Body="boto3", ContentType="text/csv")
 print(answer["Body"].read().decode())
-print(boto3.client("sagemaker", config=once).describe_endpoint(EndpointName="{name}")["EndpointName"])
+sagemaker = boto3.client("sagemaker", config=once)
+print(sagemaker.describe_endpoint(EndpointName="{name}")["EndpointName"])
 """
     environ = {
         **{k: v for k, v in os.environ.items() if not k.startswith("AWS_")},
-        **{key: "gnomon" for key in NAMES},
+        **dict.fromkeys(NAMES, "gnomon"),
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": any_gnomon.url,
         **verified,
     }
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environ, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.stdout.split() == ["boto3", name], done.stderr
     url = any_gnomon.url
