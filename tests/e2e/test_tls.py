@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import ssl
 import subprocess
@@ -13,7 +12,7 @@ import urllib.request
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, SSLError
+from botocore.exceptions import SSLError
 
 from gnomon.testing.processes import EchoModels, RunningGnomon, Traffic, running_gnomon
 
@@ -258,27 +257,3 @@ def test_restarting_and_ending_lose_no_request(tmp_path):
             slow._ending.set()
         assert done.returncode == 0, done.stderr
         assert slow.answers
-
-
-def test_control_that_is_away_is_said_in_the_shape_that_clients_read(secured):
-    pid = next(
-        process["pid"]
-        for process in json.loads((secured.data_dir / "gnomon.json").read_text())["processes"]
-        if process["name"] == "control"
-    )
-    with (secured.data_dir / "control.lock").open("a"):
-        os.kill(pid, 9)
-
-        def refused():
-            try:
-                secured.client("sagemaker").list_models()
-            except ClientError as error:
-                return error.response
-            return None
-
-        found = refused()
-    if found is not None:
-        assert found["Error"]["Code"] == "ServiceUnavailable"
-        assert re.search(r"control process cannot be reached", found["Error"]["Message"])
-        assert found["ResponseMetadata"]["HTTPStatusCode"] == 503
-    secured.wait(lambda: refused() is None, "control")
