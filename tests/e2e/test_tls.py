@@ -150,6 +150,7 @@ answer = runtime.invoke_endpoint(EndpointName="{name}", Body="boto3", ContentTyp
 print(answer["Body"].read().decode())
 sagemaker = boto3.client("sagemaker", config=once)
 print(sagemaker.describe_endpoint(EndpointName="{name}")["EndpointName"])
+print("Metrics" in boto3.client("cloudwatch", config=once).list_metrics())
 """
     environ = {
         **{k: v for k, v in os.environ.items() if not k.startswith("AWS_")},
@@ -166,10 +167,11 @@ print(sagemaker.describe_endpoint(EndpointName="{name}")["EndpointName"])
         timeout=60,
         check=False,
     )
-    assert done.stdout.split() == ["boto3", name], done.stderr
+    assert done.stdout.split() == ["boto3", name, "True"], done.stderr
     url = any_gnomon.url
     shown = aws(url, "sagemaker", "describe-endpoint", "--endpoint-name", name, **verified)
     assert json.loads(shown.stdout)["EndpointName"] == name
+    assert "Metrics" in json.loads(aws(url, "cloudwatch", "list-metrics", **verified).stdout)
     file = tmp_path / "answer"
     invoked = aws(
         url,
