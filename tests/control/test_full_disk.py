@@ -1,6 +1,7 @@
 """A database that is full, and a disk that nearly is: work waits, nothing is half done."""
 
 import datetime as dt
+import time
 
 import pytest
 import structlog
@@ -11,7 +12,9 @@ from gnomon.errors import DatabaseFailed
 from gnomon.model.lifecycle import ENDPOINT
 from gnomon.model.snapshot import Incarnation, Report
 from gnomon.store.state import tables
+from gnomon.testing import reliability
 from gnomon.testing.control import CallRefused
+from gnomon.testing.reliability import Measured, record
 from gnomon.testing.requests import ROLE, experiment_request, make_endpoint, make_model
 
 BOUNDLESS = 2**31 - 1
@@ -107,6 +110,7 @@ async def test_a_call_that_writes_is_refused_by_a_sentence_and_leaves_the_rows_a
     assert full.database.troubles == ()
 
 
+@pytest.mark.fault
 async def test_a_test_ends_by_its_schedule_once_there_is_space(control, full):
     await make_endpoint(control)
     await make_model(control, "shad")
@@ -130,7 +134,9 @@ async def test_a_test_ends_by_its_schedule_once_there_is_space(control, full):
     assert without_traceback(logs)
     assert control.machine.running() == serving
     full.free()
+    free_s = time.monotonic()
     await control.until_experiment("exp", "Completed")
+    record(reliability.DATABASE_FULL, Measured([time.monotonic() - free_s]))
 
 
 @pytest.mark.slow

@@ -5,14 +5,17 @@ import json
 import os
 import resource
 import signal
+import time
 
 import pytest
 from botocore.exceptions import ClientError
 
+from gnomon.testing import reliability
 from gnomon.testing.chaos import pids
 from gnomon.testing.processes import EchoModels, running_gnomon
 from gnomon.testing.raw_http import RawClient, invocation
 from gnomon.testing.raw_traffic import RawTraffic
+from gnomon.testing.reliability import Measured, failures, record
 from gnomon.testing.small_disk import CannotMount, fill, small_disk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -51,6 +54,7 @@ def disk(tmp_path):
         yield path
 
 
+@pytest.mark.fault
 def test_a_disk_that_fills_up_costs_captures_and_no_request(disk, tmp_path):
     with running_gnomon(
         disk / "data",
@@ -103,7 +107,9 @@ def test_a_disk_that_fills_up_costs_captures_and_no_request(disk, tmp_path):
             refused()
             assert echo.sagemaker.describe_endpoint(EndpointName="limits")
             (disk / "ballast").unlink()
+            free_s = time.monotonic()
             gnomon.wait(lambda: gnomon.get("/status")["warnings"] == [], "all well again")
+            whole_s = time.monotonic() - free_s
             before = captured()
             gnomon.wait(lambda: captured() > before + 20, "captures again")
             echo.model("limits-after")
@@ -114,6 +120,16 @@ def test_a_disk_that_fills_up_costs_captures_and_no_request(disk, tmp_path):
         # Nothing is counted twice, and what metrics count the full disk has not cost.
         assert report["production"]["invocations"] == len(traffic.answered)
         assert report["lost"]["captures"] + captured() >= 2 * len(traffic.answered)
+        lost = report["lost"]["captures"]
+        record(
+            reliability.DISK_FULL,
+            Measured(
+                [whole_s],
+                len(traffic.flights),
+                failures(traffic.flights),
+                {"captured records": (lost, lost + captured())},
+            ),
+        )
     lines(gnomon.log)
 
 
@@ -141,6 +157,7 @@ def instances(gnomon):
     return [i["id"] for i in gnomon.get("/status")["instances"] if i["status"] == "InService"]
 
 
+@pytest.mark.fault
 def test_control_without_descriptors_ends_no_instance_and_comes_back(gnomon):
     before = instances(gnomon)
     since = len(lines(gnomon.log))
@@ -153,14 +170,19 @@ def test_control_without_descriptors_ends_no_instance_and_comes_back(gnomon):
             # Some dozens of pings that could not be sent.
             answered = len(traffic.answered)
             gnomon.wait(lambda: len(traffic.answered) > answered + 200, "traffic")
+        free_s = time.monotonic()
         gnomon.wait(
             lambda: logged(gnomon, "file descriptors are free again", "control", since), "a line"
         )
         gnomon.wait(lambda: instances(gnomon) == before, "the same instances")
+        gnomon.client("sagemaker").list_models()
+        whole_s = time.monotonic() - free_s
     assert traffic.failures == []
-    gnomon.client("sagemaker").list_models()
+    measured = Measured([whole_s], len(traffic.flights), failures(traffic.flights))
+    record(reliability.CONTROL_DESCRIPTORS, measured)
 
 
+@pytest.mark.fault
 async def test_a_router_without_descriptors_serves_whom_it_has_and_comes_back(gnomon):
     router = next(pid for name, pid in pids(gnomon).items() if name.startswith("router"))
     since = len(lines(gnomon.log))
@@ -173,11 +195,14 @@ async def test_a_router_without_descriptors_serves_whom_it_has_and_comes_back(gn
             gnomon.wait(
                 lambda: logged(gnomon, "no file descriptor is left", "router", since), "a line"
             )
+        free_s = time.monotonic()
         assert (await client.ask(invocation("files", b"x"))).status == 200
     async with RawClient(port) as client:
         assert (await client.ask(invocation("files", b"x"))).status == 200
+    record(reliability.ROUTER_DESCRIPTORS, Measured([time.monotonic() - free_s]))
 
 
+@pytest.mark.fault
 def test_a_supervisor_without_descriptors_starts_what_died_when_it_can(gnomon):
     collector = pids(gnomon)["collector"]
     since = len(lines(gnomon.log))
@@ -186,9 +211,12 @@ def test_a_supervisor_without_descriptors_starts_what_died_when_it_can(gnomon):
         gnomon.wait(
             lambda: logged(gnomon, "a process cannot be started", "collector", since), "a line"
         )
-    gnomon.wait(lambda: pids(gnomon)["collector"] != collector, "another collector")
+    free_s = time.monotonic()
+    gnomon.wait(lambda: pids(gnomon)["collector"] not in {collector, 0}, "another collector")
+    record(reliability.SUPERVISOR_DESCRIPTORS, Measured([time.monotonic() - free_s]))
 
 
+@pytest.mark.fault
 def test_a_collector_without_descriptors_carries_on_when_it_has_some(gnomon):
     port = int(gnomon.url.rpartition(":")[2])
     since = len(lines(gnomon.log))
@@ -205,5 +233,11 @@ def test_a_collector_without_descriptors_carries_on_when_it_has_some(gnomon):
             gnomon.wait(
                 lambda: logged(gnomon, "no file descriptor is left", "collector", since), "a line"
             )
+        short = counted()
+        free_s = time.monotonic()
+        gnomon.wait(lambda: counted() > short, "another count")
+        whole_s = time.monotonic() - free_s
         gnomon.wait(lambda: counted() > before + 50, "counts")
     assert traffic.failures == []
+    measured = Measured([whole_s], len(traffic.flights), failures(traffic.flights))
+    record(reliability.COLLECTOR_DESCRIPTORS, measured)
