@@ -1,13 +1,12 @@
 """sagemaker-core's resources on a real Gnomon: it checks every answer against shapes of its own."""
 
-import fcntl
-import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from gnomon.testing.kept import kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -15,23 +14,17 @@ PROGRAM = Path(__file__).parent / "sagemaker_core" / "shadow_test.py"
 REQUIREMENTS = PROGRAM.with_name("requirements.txt")
 
 
+def install(environment):
+    subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
+    pip = [environment / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--quiet", "--no-compile", "--no-deps", "-r", REQUIREMENTS], check=True)
+
+
 @pytest.fixture(scope="module")
 def python():
-    """The interpreter of an environment with what is required, made once and kept: it is 300 MB."""
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    environment = cache / "gnomon-tests" / f"sagemaker-core-{wanted}"
-    environment.parent.mkdir(parents=True, exist_ok=True)
-    with environment.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = environment / "done"
-        python = environment / "bin" / "python"
-        if not done.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "--no-compile", "--no-deps", "-r", REQUIREMENTS], check=True)
-            done.touch()
-    return python
+    """The interpreter of an environment that has what is required: it is 300 MB."""
+    wanted = REQUIREMENTS.read_bytes() + sys.version.encode()
+    return kept("sagemaker-core", wanted, install) / "bin" / "python"
 
 
 # The environment's first making takes half a minute where the network is good.
