@@ -8,6 +8,10 @@ are over, and for the archive's bucket, whose name is shorter than AWS lets a bu
 
 import asyncio
 import json
+import os
+import re
+import shutil
+import subprocess
 import sys
 import time
 import urllib.parse
@@ -16,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from gnomon.control import api
 from gnomon.model.arn import Account
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.fake_host import FakeMachine
@@ -202,3 +207,59 @@ async def test_by_http_with_image_and_archive_mapped_to_what_is_here(tmp_path):
             return answer.status, json.loads(answer.body or b"{}")
 
         await whole_test(Replay(send), a_day_from_now)
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "first_shadow_test.R"
+
+
+@pytest.fixture(scope="module")
+def rscript():
+    """Runs an expression, or a file, and says what it printed."""
+    program = shutil.which("Rscript")
+    if program is None:
+        pytest.skip("R is not installed (on Debian and Ubuntu: apt install r-base-core)")
+
+    def rscript(*arguments, environ=None):
+        return subprocess.run(
+            [program, "--no-init-file", *arguments],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=110,
+        )
+
+    return rscript
+
+
+def test_the_example_is_r(rscript):
+    done = rscript("-e", f'invisible(parse("{EXAMPLE}"))')
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_calls_nothing_without_the_environment_of_gnomon_env(rscript):
+    done = rscript(str(EXAMPLE), environ={"PATH": os.environ["PATH"]})
+    assert done.returncode != 0
+    assert "gnomon env" in done.stderr
+
+
+def test_the_example_gives_every_parameter_but_the_keys():
+    operation = api.load().operation("CreateInferenceExperiment")
+    (call,) = re.findall(
+        r"^created <- sagemaker\$create_inference_experiment\(\n(.*?)^\)$",
+        EXAMPLE.read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    given = set(re.findall(r"^  (\w+) = ", call, re.MULTILINE))
+    assert given == set(operation.input_shape.members) - {"KmsKey"}
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_example_works(rscript, request):
+    found = rscript("-e", 'cat(.libPaths(), sep = ":"); library(paws.machine.learning)')
+    if found.returncode != 0:
+        pytest.skip("R has no paws.machine.learning here: the example is only parsed")
+    environ = request.getfixturevalue("environ") | {"R_LIBS": found.stdout}
+    done = rscript(str(EXAMPLE), environ=environ)
+    assert done.returncode == 0, done.stdout + done.stderr
