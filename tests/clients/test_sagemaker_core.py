@@ -10,7 +10,7 @@ from gnomon.testing.kept import kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-PROGRAM = Path(__file__).parent / "sagemaker_core" / "shadow_test.py"
+PROGRAM = Path(__file__).parent / "sagemaker_core" / "resources.py"
 REQUIREMENTS = PROGRAM.with_name("requirements.txt")
 
 

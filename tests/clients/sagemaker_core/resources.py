@@ -1,6 +1,6 @@
 """A shadow test through sagemaker-core's resources, in an environment that has sagemaker-core.
 
-    python shadow_test.py NAME
+    python resources.py NAME
 
 The models NAME-prod and NAME-shad are there. An answer that sagemaker-core cannot read, or that is
 not as expected, ends this with an error.
