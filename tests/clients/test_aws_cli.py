@@ -4,10 +4,12 @@ Version 1 comes with the extra `cli`. Version 2 is tried where it is installed (
 Ubuntu: apt install awscli), else its tests are skipped. TLS's two options are tried where TLS is.
 """
 
+import contextlib
 import json
 import re
 import socket
 import time
+from functools import partial
 
 import pytest
 
@@ -145,6 +147,15 @@ def cli_read_timeout(aws, _):
 
 def cli_connect_timeout(aws, _):
     assert aws.json(*LIST, "--cli-connect-timeout", "30")["Models"]
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as full,
+        contextlib.ExitStack() as others,
+    ):
+        # What waits to be accepted is one connection; whoever comes after it is not answered.
+        others.enter_context(socket.create_connection(full.getsockname()))
+        slow = Cli(aws.program, aws.environ, f"http://127.0.0.1:{full.getsockname()[1]}")
+        said = slow(*LIST, "--cli-connect-timeout", "1")
+    assert "Connect timeout on endpoint URL" in said.err
 
 
 def v2_debug(aws, _):
@@ -223,6 +234,16 @@ def test_version_2_writes_yaml(aws, options):
     assert stream.count("- Models:") == 2
 
 
+def test_the_clis_waiters_see_what_is_there_and_what_is_not(aws):
+    wait = ("sagemaker", "wait")
+    there, gone = ("--endpoint-name", "said"), ("--endpoint-name", "nobody")
+    assert aws(*wait, "endpoint-in-service", *there).status == 0
+    assert aws(*wait, "endpoint-deleted", *gone).status == 0
+    given_up = aws(*wait, "endpoint-in-service", *gone)
+    assert given_up.status == 255
+    assert "Matched expected service error code: ValidationException" in given_up.err
+
+
 def test_items_are_listed_in_portions(aws):
     first = aws.json(*LIST, "--page-size", "5", "--max-items", "7")
     rest = aws.json(*LIST, "--page-size", "5", "--starting-token", first["NextToken"])
@@ -284,6 +305,20 @@ def by_options(wanted):
         yield value if isinstance(value, str) else json.dumps(value)
 
 
+def shorthand(value):
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}={shorthand(item)}" for name, item in value.items()) + "}"
+    return "[" + ",".join(map(shorthand, value)) + "]" if isinstance(value, list) else str(value)
+
+
+def by_shorthand(wanted):
+    """The outermost brackets are left out: a list's items are arguments of their own."""
+    for name, value in zip(list(by_options(wanted))[::2], wanted.values(), strict=True):
+        yield name
+        for item in value if isinstance(value, list) else [value]:
+            yield shorthand(item)[1:-1] if isinstance(item, dict) else item
+
+
 def by_input(wanted):
     return ("--cli-input-json", json.dumps(wanted))
 
@@ -293,7 +328,7 @@ def by_yaml(wanted):
     return ("--cli-input-yaml", json.dumps(wanted))
 
 
-@pytest.mark.parametrize("form", [by_options, by_input, by_yaml])
+@pytest.mark.parametrize("form", [by_options, by_shorthand, by_input, by_yaml])
 def test_a_test_is_made_with_every_option_of_the_manual(form, aws, options, echo):
     if form is by_yaml and "no-cli-pager" not in options:
         pytest.skip("version 1 reads no YAML")
@@ -304,13 +339,16 @@ def test_a_test_is_made_with_every_option_of_the_manual(form, aws, options, echo
 
     arn = aws.json(*CREATE, *form(wanted))["InferenceExperimentArn"]
     described = ("sagemaker", "describe-inference-experiment", "--name", wanted["Name"])
-    echo.gnomon.wait(lambda: aws.json(*described)["Status"] == "Created", "status Created")
+    status = partial(echo.sagemaker.describe_inference_experiment, Name=wanted["Name"])
+    echo.gnomon.wait(lambda: status()["Status"] == "Created", "status Created")
     found = aws.json(*described)
     for name in ("Type", "Description", "RoleArn", "DataStorageConfig", "ShadowModeConfig"):
         assert found[name] == wanted[name]
-    assert [
-        {k: v for k, v in variant.items() if k != "Status"} for variant in found["ModelVariants"]
-    ] == (wanted["ModelVariants"])
+    variants = [{k: v[k] for k in v if k != "Status"} for v in found["ModelVariants"]]
+    assert variants == wanted["ModelVariants"]
+    # Times are written in each version's own way.
+    times = {name: int(time.timestamp()) for name, time in status()["Schedule"].items()}
+    assert times == wanted["Schedule"]
     assert found["EndpointMetadata"]["EndpointName"] == wanted["EndpointName"]
     assert aws.json("sagemaker", "list-tags", "--resource-arn", arn)["Tags"] == wanted["Tags"]
     aws.json("sagemaker", "delete-inference-experiment", "--name", wanted["Name"])
