@@ -18,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
+import { CloudWatchClient, GetMetricStatisticsCommand } from "@aws-sdk/client-cloudwatch";
 import {
   CreateEndpointCommand,
   CreateEndpointConfigCommand,
@@ -67,6 +68,7 @@ if (!url) {
 }
 // Retries hide failures; here every one is to be seen.
 const sagemaker = new SageMakerClient({ maxAttempts: 1 });
+const cloudwatch = new CloudWatchClient({ maxAttempts: 1 });
 const runtime = new SageMakerRuntimeClient({ maxAttempts: 1 });
 // A name of its own for each run.
 const name = `javascript-${Date.now()}`;
@@ -104,6 +106,25 @@ async function experimentIs(wanted) {
     await pause(250);
   }
   throw new Error(`The experiment did not become ${wanted}.`);
+}
+
+/** How many requests a variant had in the last hour. */
+async function invocations(variant) {
+  const { Datapoints } = await cloudwatch.send(
+    new GetMetricStatisticsCommand({
+      Namespace: "AWS/SageMaker",
+      MetricName: "Invocations",
+      Dimensions: [
+        { Name: "EndpointName", Value: name },
+        { Name: "VariantName", Value: variant },
+      ],
+      StartTime: new Date(Date.now() - 3_600_000),
+      EndTime: new Date(Date.now() + 60_000),
+      Period: 60,
+      Statistics: ["Sum"],
+    }),
+  );
+  return Datapoints.reduce((sum, point) => sum + point.Sum, 0);
 }
 
 function shadowMode(percentage) {
@@ -200,6 +221,12 @@ async function main() {
     const delay = number % 20;
     assert.deepEqual(await invoke(delay), [delay > 15 ? "late" : "on time", "production"]);
   }
+
+  // And the one before the test. Metrics come a moment after what they count.
+  for (let look = 0; look < 40 && (await invocations("production")) <= REQUESTS; look += 1) {
+    await pause(250);
+  }
+  assert.equal(await invocations("production"), REQUESTS + 1);
 
   console.log("The end: the shadow is promoted.");
   await sagemaker.send(

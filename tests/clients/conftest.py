@@ -35,6 +35,7 @@ def environ(gnomon, tmp_path_factory):
         "LANG": "C.UTF-8",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_MAX_ATTEMPTS": "1",
+        "AWS_ENDPOINT_URL_CLOUDWATCH": gnomon.url,
         "AWS_ENDPOINT_URL_SAGEMAKER": gnomon.url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": gnomon.url,
         "AWS_ACCESS_KEY_ID": "gnomon",

@@ -4,6 +4,8 @@ What the errors say is asked of the API in one process (`tests/control`); here i
 raises them as AWS's.
 """
 
+import datetime as dt
+
 import boto3
 import pytest
 from botocore import xform_name
@@ -11,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
 from gnomon.control.api import OPERATIONS
+from gnomon.control.cloudwatch import api as cloudwatch
 from gnomon.testing.processes import IMAGE, ROLE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -19,11 +22,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SOON = {"Delay": 0.2, "MaxAttempts": 300}
 
 
-def described(kind):
-    """What botocore says of SageMaker's waiters or paginators."""
+def described(kind, service="sagemaker"):
+    """What botocore says of a service's waiters or paginators."""
     loader = boto3.session.Session()._session.get_component("data_loader")
     files = {"pagination": "paginators-1", "waiters": "waiters-2"}
-    return loader.load_service_model("sagemaker", files[kind])[kind]
+    return loader.load_service_model(service, files[kind])[kind]
 
 
 PAGINATED = sorted(set(described("pagination")) & set(OPERATIONS))
@@ -196,6 +199,38 @@ def test_a_paginator_goes_on_where_it_was_told_to_stop(operation, sagemaker, pag
     ).build_full_result()
     assert len(first[result_key]) == 3
     assert sorted(item[key] for item in [*first[result_key], *rest[result_key]]) == names(prefix)
+
+
+def test_every_paginator_of_cloudwatchs_operations_finds_what_was_counted(echo):
+    assert set(described("pagination", "cloudwatch")) & set(cloudwatch.OPERATIONS) == {
+        "GetMetricData",
+        "ListMetrics",
+    }
+    assert not {
+        waiter["operation"] for waiter in described("waiters", "cloudwatch").values()
+    } & set(cloudwatch.OPERATIONS)
+    echo.endpoint()
+    echo.invoke("counted")
+    client = echo.gnomon.client("cloudwatch")
+    endpoint = [{"Name": "EndpointName", "Value": echo.name}]
+
+    def listed():
+        pages = client.get_paginator("list_metrics").paginate(
+            Namespace="AWS/SageMaker", MetricName="Invocations", Dimensions=endpoint
+        )
+        return [metric for page in pages for metric in page["Metrics"]]
+
+    (metric,) = echo.gnomon.wait(listed, "the metric")
+    now = dt.datetime.now(dt.UTC)
+    stat = {"Metric": metric, "Period": 60, "Stat": "Sum"}
+    pages = client.get_paginator("get_metric_data").paginate(
+        MetricDataQueries=[{"Id": name, "MetricStat": stat} for name in ("a", "b", "c")],
+        StartTime=now - dt.timedelta(hours=1),
+        EndTime=now + dt.timedelta(minutes=1),
+        PaginationConfig={"PageSize": 1},
+    )
+    found = [(item["Id"], item["Values"]) for page in pages for item in page["MetricDataResults"]]
+    assert [values for values in found if values[1]] == [("a", [1]), ("b", [1]), ("c", [1])]
 
 
 def refusal(call, **params):
