@@ -88,7 +88,7 @@ class Cli:
                         shown += os.read(ours, _READ_BYTES)
                     elif typed and prompt.encode() in shown:
                         os.write(ours, typed.encode())
-            assert process.wait(_SILENCE_S) == 0, shown.decode()
+            assert process.wait(_PATIENCE_S) == 0, shown.decode()
         finally:
             process.kill()
             process.wait()
