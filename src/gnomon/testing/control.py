@@ -247,6 +247,7 @@ async def running_control(
     machine: FakeMachine,
     clock: FakeClock,
     quotas: QuotaSettings | None = None,
+    account: Account = ACCOUNT,
     **hosting: Any,
 ) -> AsyncIterator[ControlInProcess]:
     """A control on the database in `directory`, which may be a former control's.
@@ -259,7 +260,7 @@ async def running_control(
     host = FakeHost(machine)
     transactions = Transactions(
         database,
-        ACCOUNT,
+        account,
         clock,
         await steady_offset_s(database, clock),
         os.urandom,
