@@ -23,6 +23,7 @@ from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
+from gnomon.control.memory_watch import MemoryWatch
 from gnomon.control.reports import Reports
 from gnomon.control.routers import RouterRegister
 from gnomon.control.status import Machine, Status
@@ -178,6 +179,7 @@ async def main(settings: Settings, orders: Orders) -> None:
         routers,
     )
     loop_holder.append(loop)
+    memory_watch = MemoryWatch(host, keeper, settings.hosting)
     app = build_app(
         api.Api(api.load(), transactions, floor, ring),
         Reports(transactions, telemetry),
@@ -197,10 +199,12 @@ async def main(settings: Settings, orders: Orders) -> None:
         await loop.resume()
         async with asyncio.TaskGroup() as group:
             reconciling = group.create_task(loop.run())
+            watching = group.create_task(memory_watch.run())
             serving = group.create_task(server.serve(sockets=[listener]))
             await orders.either()
             loop.close()
-            await reconciling
+            memory_watch.close()
+            await asyncio.gather(reconciling, watching)
             if orders.drain.is_set():
                 await _stop_instances(transactions, keeper)
             server.should_exit = True

@@ -76,6 +76,9 @@ class InstanceKeeper:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.Event] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
+        self._kept: dict[str, InstanceRecord] = {}
+        # By id: why an instance that is being ended at once was, until its task has recorded it.
+        self._condemned: dict[str, str] = {}
         self._notes: set[asyncio.Task[None]] = set()
 
     def begin(self, record: InstanceRecord) -> None:
@@ -100,6 +103,20 @@ class InstanceKeeper:
     def keeps(self, instance_id: str) -> bool:
         """Whether a task sees to the instance."""
         return instance_id in self._tasks or instance_id in self._stopping
+
+    def kept(self) -> list[InstanceRecord]:
+        """Instances that a task watches, each as it was when its task began."""
+        return list(self._kept.values())
+
+    async def condemn(self, instance_id: str, reason: str) -> None:
+        """Ends an instance at once: the others cannot wait until a row has been written, and
+        whoever sees its end finds the reason here.
+        """
+        if instance_id not in self._tasks:
+            return
+        self._condemned[instance_id] = reason
+        await self._parts.host.stop(instance_id, at_once=True)
+        await self._ended(instance_id, reason)
 
     def stop(self, instance_id: str, endpoint_id: str) -> None:
         """Ends an instance that no router uses any more."""
@@ -139,6 +156,7 @@ class InstanceKeeper:
         task = asyncio.create_task(guarded())
         self._tasks[record.id] = task
         self._leaving[record.id] = leave
+        self._kept[record.id] = record
         task.add_done_callback(lambda _: self._forget(record.id))
 
     async def _patiently(self, record: InstanceRecord, leave: asyncio.Event, work: _Work) -> None:
@@ -165,6 +183,8 @@ class InstanceKeeper:
     def _forget(self, instance_id: str) -> None:
         self._tasks.pop(instance_id, None)
         self._leaving.pop(instance_id, None)
+        self._kept.pop(instance_id, None)
+        self._condemned.pop(instance_id, None)
 
     async def _start(self, record: InstanceRecord, leave: asyncio.Event) -> None:
         try:
@@ -257,9 +277,8 @@ class InstanceKeeper:
         failed_pings = 0
         while not leave.is_set():
             if isinstance(await self._parts.host.observe(record.id), Exited):
-                await self._ended(
-                    record.id, _ping_failure(record.spec) if not healthy else "exited"
-                )
+                seen = "exited" if healthy else _ping_failure(record.spec)
+                await self._ended(record.id, self._condemned.get(record.id, seen))
                 return
             assert record.address is not None, "a started instance has an address"
             well = await ping(
