@@ -3,13 +3,17 @@
 import asyncio
 import errno
 import os
+from unittest import mock
 
+import msgspec
 import pytest
 import structlog
 
 from gnomon.control.memory_watch import LOOK_S, MemoryWatch, memory_limit, sentence
+from gnomon.errors import DatabaseFailed
 from gnomon.settings import HostingSettings
-from gnomon.store.state.instances import events_of
+from gnomon.store.database import Database
+from gnomon.store.state.instances import events_of, get_instance, put_instance
 from gnomon.testing.builders import a_variant, an_instance
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.fake_host import FakeHost
@@ -53,7 +57,6 @@ async def ends_of_instances(control):
     return [e for e in events if e.kind == "instance" and e.after in ("Failed", "Stopped")]
 
 
-@pytest.mark.slow
 async def test_an_instance_over_its_memory_is_ended_at_once_and_another_takes_its_place(
     control, machine
 ):
@@ -65,10 +68,11 @@ async def test_an_instance_over_its_memory_is_ended_at_once_and_another_takes_it
     machine.instances[greedy].used_bytes = FULL + 1
     async with asyncio.timeout(20):
         await control.memory_watch.look()
-    assert machine.running() == {other}
+    assert greedy not in machine.running()
+    assert other in machine.running()
 
     (end,) = await ends_of_instances(control)
-    assert (end.object_id, end.before, end.after) == (greedy, "InService", "Failed")
+    assert (end.object_id, end.before, end.after) == (greedy, "Failing", "Failed")
     assert end.reason.startswith(f"The instance {greedy} of the variant AllTraffic used 16,385 MiB")
 
     async def replaced():
@@ -109,24 +113,39 @@ async def test_a_setting_is_the_limit_of_every_instance(tmp_path, machine):
     assert "more than the 0 MiB of hosting.memory_limit_bytes" in end.reason
 
 
-async def test_the_watcher_that_sees_the_end_first_has_the_reason(control, machine):
+async def test_an_instance_whose_row_cannot_be_written_is_ended_all_the_same(control, machine):
     await make_endpoint(control)
     (id_,) = machine.running()
-
-    async def nothing(*_):
-        """The row cannot be written by whom ended the instance."""
-
-    record = control.keeper._ended
-    control.keeper._ended = nothing
     machine.instances[id_].used_bytes = FULL + 1
-    await control.memory_watch.look()
-    control.keeper._ended = record
+    writing = Database.writing
+    with mock.patch.object(Database, "writing", side_effect=DatabaseFailed("f", "written", "full")):
+        with pytest.raises(DatabaseFailed):
+            await control.memory_watch.look()
+        assert machine.running() == set()
+    assert Database.writing is writing
 
     async def recorded():
         return await ends_of_instances(control)
 
     (end,) = await control.until(recorded, "the end")
+    assert (end.object_id, end.before, end.after) == (id_, "InService", "Failed")
     assert "MiB of memory" in end.reason
+
+
+async def test_one_that_is_on_its_way_out_is_ended_with_that_reason_too(control, machine):
+    await make_endpoint(control)
+    (id_,) = machine.running()
+    async with control.transactions.call() as call:
+        record = await get_instance(call.connection, id_)
+        await put_instance(call.connection, msgspec.structs.replace(record, status="Draining"))
+    machine.instances[id_].used_bytes = FULL + 1
+    await control.memory_watch.look()
+
+    async def recorded():
+        return await ends_of_instances(control)
+
+    (end,) = await control.until(recorded, "the end")
+    assert end.after == "Stopped"
 
 
 class BlindHost(FakeHost):
