@@ -99,9 +99,6 @@ class Archives:
             await self._objects.fetch(url, path)
         except GnomonError as error:
             raise ModelDataUnavailable(url, str(error)) from error
-        except OSError as error:
-            said = f"it cannot be written in {self._layout.models}: {error.strerror}."
-            raise ModelDataUnavailable(url, said) from error
 
 
 async def main(settings: Settings, orders: Orders) -> None:
@@ -115,6 +112,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             connection, boot_id(), clock.now_s(), clock.monotonic_s()
         )
     transactions = Transactions(state, account, clock, offset_s, os.urandom, settings.quotas)
+    await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
     archives = Archives(settings, layout, DirectoryObjects(layout.objects))
     host = HostByRuntime(
         ProcessHost(
@@ -201,7 +199,6 @@ async def main(settings: Settings, orders: Orders) -> None:
     listener = control_socket(settings.server)
     try:
         await feed.serve(layout.feed_socket)
-        await loop.resume()
         async with asyncio.TaskGroup() as group:
             reconciling = group.create_task(loop.run())
             watching = group.create_task(memory_watch.run())

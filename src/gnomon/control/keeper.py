@@ -43,6 +43,9 @@ _LEAVE_S = 0.2
 # How long an instance is left alone when the machine has run out of something, in seconds.
 _EXHAUSTED_REST_S = 1.0
 
+# Why an instance was stopped.
+_NOT_WANTED = "no longer wanted"
+
 _LOG = structlog.get_logger(__name__)
 
 _Work = Callable[[InstanceRecord, asyncio.Event], Awaitable[None]]
@@ -96,7 +99,9 @@ class InstanceKeeper:
             self._spawn(record, self._put_down)
         elif not runs:
             # Nobody saw it end: that is no failure, and does not fail a change under way.
-            await self._move(record.id, "Stopped", "gone when control came back", LIVE_INSTANCE)
+            was_told = record.status == "Stopping"
+            reason = _NOT_WANTED if was_told else "gone when control came back"
+            await self._move(record.id, "Stopped", reason, LIVE_INSTANCE)
         elif record.status == "Pending" or record.address is None:
             # Its launcher was under way: start() answers where it is.
             self._spawn(record, self._start)
@@ -345,7 +350,7 @@ class InstanceKeeper:
             self._leaving[instance_id].set()
             await self._tasks[instance_id]
         await self._parts.host.stop(instance_id)
-        await self._move(instance_id, "Stopped", "no longer wanted", ("Stopping",))
+        await self._move(instance_id, "Stopped", _NOT_WANTED, ("Stopping",))
         self._parts.wake(endpoint_id)
 
     async def _ended(self, instance_id: str, reason: str) -> None:

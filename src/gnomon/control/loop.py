@@ -21,6 +21,7 @@ from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
 from gnomon.errors import exhaustion
 from gnomon.model.lifecycle import LIVE_INSTANCE
+from gnomon.model.records import InstanceRecord
 from gnomon.store.state.instances import instances_of
 from gnomon.store.state.resources import (
     Due,
@@ -77,9 +78,10 @@ class ControlLoop:
         """Something may have changed; the rows say what."""
         self._bell.set()
 
-    async def resume(self) -> bool:
+    async def _resume(self) -> bool:
         """Takes up what an earlier control, or a pass that failed, has left: instances that nobody
-        keeps, and every endpoint, after the first time those that lack an instance.
+        keeps, and every endpoint, after the first time those that lack an instance. True if some
+        could not be taken up yet.
         """
         async with self._transactions.database.reading() as connection:
             instances = await instances_of(connection, statuses=LIVE_INSTANCE)
@@ -88,12 +90,17 @@ class ControlLoop:
                 if self._resumed
                 else await endpoint_ids(connection)
             )
+        is_left = False
         for record in instances:
             if not self._keeper.keeps(record.id):
-                await self._keeper.resume(record)
+                is_left |= await self._guarded(record.id, partial(self._take_up, record))
         self._woken.update(endpoints)
         self._resumed = True
-        return True
+        return is_left
+
+    async def _take_up(self, record: InstanceRecord) -> bool:
+        await self._keeper.resume(record)
+        return False
 
     def close(self) -> None:
         """Ends `run` after the pass that it is in."""
@@ -102,12 +109,12 @@ class ControlLoop:
 
     async def run(self) -> None:
         clock = self._transactions.clock
-        swept_s = clock.monotonic_s()
+        sweep_at_s = clock.monotonic_s()
         while not self._closing:
+            if clock.monotonic_s() >= sweep_at_s:
+                is_left = await self._guarded("everything", self._resume)
+                sweep_at_s = clock.monotonic_s() + (REST_S if is_left else SWEEP_S)
             await self._guarded("routers", self._routers.look)
-            if clock.monotonic_s() - swept_s >= SWEEP_S:
-                swept_s = clock.monotonic_s()
-                await self._guarded("everything", self.resume)
             # What cannot be read now is as it was.
             await self._guarded("all that is under way", self._look)
             due, endpoints = self._due, self._changing

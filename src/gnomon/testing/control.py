@@ -270,7 +270,6 @@ async def running_control(
         quotas or QuotaSettings(),
     )
     control = put_together(directory, Surroundings(machine, clock, host, transactions), **hosting)
-    await control.loop.resume()
     running = [asyncio.create_task(work()) for work in (control.loop.run, control.memory_watch.run)]
     try:
         yield control
