@@ -34,7 +34,8 @@ _LOOK_S = 0.05
 # Where BURNS is set, it keeps so many processes busy for ever, which share its CPU weight.
 # Answers "<input>", or "<MODEL_SAYS>" where that is set. A request "sleep N" takes N seconds. Where
 # SEEN is set, every input that is answered is appended to that file. While the file MUTE holds an
-# instance's id, that instance answers pings alone.
+# instance's id, that instance answers pings alone. Where EATS is set, the first instance that is
+# asked while that file is there takes it away and fills its memory (512 MiB).
 ECHO_HANDLER = """
 import os, threading, time
 
@@ -61,6 +62,16 @@ def _is_mute():
         return False
 
 
+_eats = os.environ.get("EATS")
+_eaten = []
+
+
+def _eat():
+    for _ in range(64):
+        _eaten.append(b"x" * (8 << 20))
+        time.sleep(0.01)
+
+
 def model_fn(model_dir):
     return os.environ.get("MODEL_SAYS", "")
 
@@ -76,6 +87,13 @@ def predict_fn(body, model):
         time.sleep(float(text.split()[1]))
     while _is_mute():
         time.sleep(0.05)
+    if _eats and os.path.exists(_eats):
+        try:
+            os.unlink(_eats)
+        except FileNotFoundError:
+            pass
+        else:
+            threading.Thread(target=_eat, daemon=True).start()
     if text.startswith("fail"):
         raise ValueError("asked to fail")
     with _lock:
