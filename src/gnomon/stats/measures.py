@@ -33,7 +33,7 @@ LEAST_BLOCKS = 100
 LEAST_NOISE = 100
 # What a path is taken for noise by: production differs from itself there more often than not, at
 # this alpha, beside that of the rules.
-_NOISE_ALPHA = 0.001
+NOISE_ALPHA = 0.001
 _NOISE_SHARE = 0.5
 
 _INDEPENDENT = "assumes independent pairs"
@@ -249,7 +249,7 @@ def noise_paths(state: PairState) -> frozenset[str]:
         path
         for path, counted in noise.differing.paths.items()
         if path != MORE_PATHS
-        and sequences.rate(min(counted.times, noise.compared), noise.compared, _NOISE_ALPHA)[0]
+        and sequences.rate(min(counted.times, noise.compared), noise.compared, NOISE_ALPHA)[0]
         > _NOISE_SHARE
     )
 

@@ -81,7 +81,7 @@ def log_known_rate(
     share: float, successes: float | Floats, trials: float | Floats, alpha: float
 ) -> float | Floats:
     """Log of the martingale that says whether `share` can be the rate (see `ranks`)."""
-    nu = TUNED_FOR_PAIRS / _tuning(alpha)
+    nu = TUNED_FOR_PAIRS / tuning(alpha)
     a, b = share * nu, (1 - share) * nu
     mixture = betaln(a + successes, b + trials - successes) - betaln(a, b)
     chance = successes * math.log(share) + (trials - successes) * math.log1p(-share)
@@ -96,7 +96,7 @@ def mean_margin(trials: float, alpha: float, tuned_for: float = TUNED_FOR_BLOCKS
     mean and more than two finite moments; it is true in the limit, and a strongly skewed mean is
     far from its limit for thousands of values. So it is used on logarithms only.
     """
-    rho2 = _tuning(alpha) / tuned_for
+    rho2 = tuning(alpha) / tuned_for
     grown = trials * rho2 + 1
     return math.sqrt(2 * grown * math.log(math.sqrt(grown) / alpha) / (trials * trials * rho2))
 
@@ -132,9 +132,15 @@ def bounded_mean(counts: Mapping[tuple[float, float], float], alpha: float) -> t
 
 def log_capital(values: Floats, times: Floats, mean: float) -> float:
     """Log of the average capital of all bets that values exceed `mean`."""
-    growth = np.log1p(_BETS[:, None] * (values[None, :] / mean - 1)) @ times
+    growth = log_growth(values, mean) @ times
     highest = growth.max()
     return float(highest + np.log(np.mean(np.exp(growth - highest))))
+
+
+def log_growth(values: Floats, mean: float) -> Floats:
+    """By bet and value, the log of what a value makes of the capital."""
+    growth: Floats = np.log1p(_BETS[:, None] * (values[None, :] / mean - 1))
+    return growth
 
 
 def _boundary(is_excluded: Callable[[float], bool], inside: float, outside: float) -> float:
@@ -151,6 +157,6 @@ def _boundary(is_excluded: Callable[[float], bool], inside: float, outside: floa
 
 
 @lru_cache(maxsize=64)
-def _tuning(alpha: float) -> float:
+def tuning(alpha: float) -> float:
     """rho^2 times the number of values for which a normal mixture is narrowest (same paper)."""
     return float(-lambertw(-(alpha**2) * math.exp(alpha**2 - 1), k=-1).real - 1)
