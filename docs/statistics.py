@@ -27,24 +27,25 @@ _METHODS = (
     (
         "typical slow-down: the mean of log(shadow / production) over pairs, as a factor",
         (
-            "asymptotic confidence sequence over blocks of {block_s:g} s (Waudby-Smith, Arbour, Sinha, "
-            "Kennedy, Ramdas), from {least_blocks} blocks on"
+            "asymptotic confidence sequence over blocks of {block_s:g} s (Waudby-Smith, Arbour, "
+            "Sinha, Kennedy, Ramdas), from {least_blocks} blocks on"
         ),
         "blocks are longer than runs of slow answers, and there are enough of them",
     ),
     (
         "p50, p90, p99, as a factor",
         (
-            "exact sequences for ranks by a beta-binomial mixture (Howard, Ramdas 2022), one for each "
-            "variant; values are read from the histogram, widened by its bucket"
+            "exact sequences for ranks by a beta-binomial mixture (Howard, Ramdas 2022), one for "
+            "each variant; values are read from the histogram, widened by its bucket"
         ),
         _INDEPENDENT,
     ),
     (
         "error rate, as a difference",
         (
-            "of the pairs in which only one variant fails: their share, and the shadow's part of them, "
-            "each by the Bernoulli mixture (Robbins 1970; Howard, Ramdas, McAuliffe, Sekhon 2021)"
+            "of the pairs in which only one variant fails: their share, and the shadow's part of "
+            "them, each by the Bernoulli mixture (Robbins 1970; Howard, Ramdas, McAuliffe, Sekhon "
+            "2021)"
         ),
         _INDEPENDENT,
     ),

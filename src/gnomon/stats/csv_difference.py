@@ -42,15 +42,22 @@ def _cells(a: str, b: str, path: str, found: Differences) -> None:
     number_a, number_b = number_of(a), number_of(b)
     if number_a is None or number_b is None:
         found.add(path)
-    elif number_a != number_b:
-        found.add_numbers(path, float(number_a), float(number_b))
+    elif number_a != number_b or not _is_equal(a, b):
+        found.add_numbers(path, number_a, number_b)
 
 
-def number_of(cell: str) -> Decimal | None:
-    """The number in a cell, exactly; None for what no CSV writer means as one."""
+def number_of(cell: str) -> float | None:
+    """The number in a cell; None for what no CSV writer means as one."""
     try:
-        # Decimal takes 1_000 for a number. A signaling NaN may not even be compared.
-        number = None if "_" in cell else Decimal(cell)
-    except InvalidOperation:
+        # Python takes 1_000 for a number.
+        return None if "_" in cell else float(cell)
+    except ValueError:
         return None
-    return None if number is None or number.is_snan() else number
+
+
+def _is_equal(a: str, b: str) -> bool:
+    """Exactly: a float does not hold every digit that a cell may have."""
+    try:
+        return Decimal(a) == Decimal(b)
+    except InvalidOperation:
+        return False

@@ -6,8 +6,6 @@ pairs, `state`'s.
 
 from __future__ import annotations
 
-import math
-
 from gnomon.model.analysis import ComparisonSettings
 
 # The paths named of one pair; the rest are counted under `MORE_PATHS`, which nobody can ignore.
@@ -23,13 +21,14 @@ class Differences:
     A number's distance is relative and at most 1; anything else that differs is 1 apart.
     """
 
-    __slots__ = ("_absolute", "_ignored", "_relative", "distance", "paths")
+    __slots__ = ("_absolute", "_ignored", "_is_tolerant", "_relative", "distance", "paths")
 
     def __init__(self, settings: ComparisonSettings) -> None:
         self.paths: dict[str, None] = {}
         self.distance = 0.0
         self._absolute = settings.absolute_tolerance
         self._relative = settings.relative_tolerance
+        self._is_tolerant = self._absolute > 0 or self._relative > 0
         self._ignored = [path.split("/") for path in settings.ignored_paths]
 
     def add(self, path: str, distance: float = 1.0) -> None:
@@ -47,18 +46,18 @@ class Differences:
         if a != a and b != b:  # noqa: PLR0124 - NaN is the same as NaN
             return
         try:
-            gap, size = abs(a - b), max(abs(a), abs(b))
-            distance = gap / size
+            gap = abs(a - b)
+            distance = gap / max(abs(a), abs(b))
         except OverflowError:  # an integer that no float holds
             self.add(path)
             return
-        if not math.isfinite(distance):
+        if distance != distance:  # noqa: PLR0124 - infinities make NaN
             self.add(path)
-        elif not self._is_near(gap, distance):
-            self.add(path, min(1.0, distance))
+        elif not self._is_tolerant or not self._is_near(gap, distance):
+            self.add(path, distance if distance < 1 else 1.0)
 
     def _is_near(self, gap: float, distance: float) -> bool:
-        # Without a tolerance nothing is near: two large integers may be one as floats.
+        # A tolerance of 0 is none: two large integers may be one as floats.
         return (self._absolute > 0 and gap <= self._absolute) or (
             self._relative > 0 and distance <= self._relative
         )

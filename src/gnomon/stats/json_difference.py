@@ -86,7 +86,10 @@ class _Walk:
             kind = type(value)
             if kind in _SCALARS and kind is type(other) and value == other:
                 continue
-            self.values(value, other, below)
+            if kind is float and type(other) is float:
+                self._found.add_numbers(below, value, other)
+            else:
+                self.values(value, other, below)
         if len(a) != len(b):
             self._found.add(path or ROOT, abs(len(a) - len(b)))
 

@@ -17,6 +17,8 @@ Prediction = str | int | float
 _MOST_PREDICTIONS = 256
 # A label is from a closed set; anything longer is text.
 _MOST_LABEL = 128
+# A whole number is a label or a count; a longer one is known as a float.
+_MOST_DIGITS = 18
 # How far from 1 the scores of one prediction may sum up to, written with few digits as they are.
 _SUM_TOLERANCE = 0.01
 
@@ -85,7 +87,8 @@ def _of_row(row: Sequence[str]) -> Prediction | None:
         number = number_of(text)
         if number is None:
             return text if 0 < len(text) <= _MOST_LABEL else None
-        cells.append(int(text) if text.lstrip("+-").isdigit() else float(number))
+        is_whole = len(text) <= _MOST_DIGITS and text.lstrip("+-").isdecimal()
+        cells.append(int(text) if is_whole else number)
     return _of_value(cells)
 
 
