@@ -96,6 +96,8 @@ def test_a_quantiles_factor_is_around_numpys_and_from_both_sequences(name):
     ordered, shadow_ordered = np.sort(production), np.sort(shadow)
     widest = shadow_ordered[high - 1] / ordered[low - 1]
     assert widest <= found.interval.high <= widest * 1.04
+    narrowest = shadow_ordered[low - 1] / ordered[high - 1]
+    assert narrowest / 1.04 <= found.interval.low <= narrowest
 
 
 def test_the_mean_is_shown_without_an_interval():
@@ -184,7 +186,11 @@ def test_errors_of_both_say_nothing_of_the_difference():
 
 def test_a_worse_production_has_a_difference_below_zero():
     interval = error_rate(failing(4_000, 200, 5)).interval
-    assert interval.low < interval.high < 0
+    rate = sequences.rate(205, 4_000, ALPHA / 2)
+    share = sequences.rate(5, 205, ALPHA / 2)
+    assert interval.low == pytest.approx(rate[1] * (2 * share[0] - 1))
+    assert interval.high == pytest.approx(rate[0] * (2 * share[1] - 1))
+    assert interval.high < 0
 
 
 @pytest.mark.parametrize("settings", [BY_PAIRS, BY_BLOCKS])
@@ -249,7 +255,9 @@ def test_a_path_that_differs_now_and_then_in_production_too_is_no_noise_but_coun
     found = disagreement(state)
     assert measures.noise_paths(state) == frozenset()
     assert found.production == pytest.approx(0.05)
-    assert found.interval.low < 0.05 < found.interval.high
+    low, high = sequences.rate(400, 4_000, ALPHA / 2)
+    noise_low, noise_high = sequences.rate(100, 2_000, ALPHA / 2)
+    assert found.interval == Interval(low - noise_high, high - noise_low, 1 - ALPHA)
     assert found.change == pytest.approx(0.05)
 
 

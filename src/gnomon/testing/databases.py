@@ -12,7 +12,9 @@ from gnomon.store.migrate import migrate
 
 
 @asynccontextmanager
-async def migrated(which: Literal["state", "telemetry"], directory: Path) -> AsyncIterator[Database]:
+async def migrated(
+    which: Literal["state", "telemetry"], directory: Path
+) -> AsyncIterator[Database]:
     """The `state` or the `telemetry` database, in a file of that name; closed at the end."""
     url = sqlite_url(directory / f"{which}.db")
     await migrate(which, url)
