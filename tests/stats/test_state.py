@@ -263,10 +263,13 @@ def test_states_are_the_same_in_any_order_of_pairs_and_merges_and_through_rows(
         for n, (p, s, at, comparison) in enumerate(found)
     ]
     whole = state_of(*pairs)
+    for entry, comparison in pairs:
+        whole.add_noise(entry.event_id, comparison)
     shuffle.shuffle(pairs)
     split = [PairState(BLOCK_US) for _ in range(parts)]
     for number, (entry, comparison) in enumerate(pairs):
         split[number % parts].add(entry, comparison)
+        split[-1 - number % parts].add_noise(entry.event_id, comparison)
     merged = PairState(BLOCK_US)
     for part in split:
         stored = encode(part)

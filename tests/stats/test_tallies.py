@@ -55,6 +55,15 @@ def test_too_many_combinations_are_given_up():
     assert found.pairs_outside(["/1"]) is None
 
 
+def test_merging_what_was_cut_cuts_and_what_was_given_up_gives_up():
+    many = tally(*[[f"/users/{n}/name"] for n in range(tallies.MOST_PATHS + 1)])
+    few = tally(["/users/7/name"], ["/at"])
+    few.merge(many)
+    assert times(few) == {"/users/…": tallies.MOST_PATHS + 2, "/at": 1}
+    assert few.sets is None
+    assert few.is_cut
+
+
 paths = st.lists(
     st.builds(
         lambda a, b, c: "/".join(["", a, *map(str, [b, c][: b % 3])]),

@@ -122,6 +122,8 @@ def test_a_busy_machine_leaves_latency_open_and_the_verdict_undecided(good):
     assert verdict.status == "undecided"
     assert states(verdict)["slow_down"] == states(verdict)["p99"] == "open"
     assert "held back" in verdict.reasons[0]
+    without = AnalysisSettings(rules=Rules(slow_down=None), block_s=0.05)
+    assert judged(good, without, busy).status == "undecided"
     slow = judged(state_of(4_000, slow_down=2.0), circumstances=busy)
     assert slow.status == "undecided"
     wrong = judged(state_of(4_000, label_every=2), circumstances=busy)
