@@ -7,7 +7,7 @@ are passed to control, pings. A pool sees only this interface.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from gnomon.router.decide import Failure
 
@@ -30,6 +30,14 @@ class UpstreamAnswer:
             # Looking at the length first saves most of the comparisons.
             if len(name) == _CONTENT_TYPE_BYTES and name.lower() == b"content-type":
                 self.content_type = value
+
+
+class Source(Protocol):
+    """What an answer comes from piece by piece, and can be slowed down by."""
+
+    def hold_reading(self) -> None: ...
+
+    def go_on_reading(self) -> None: ...
 
 
 class Call(ABC):

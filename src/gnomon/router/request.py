@@ -55,6 +55,7 @@ class Request:
         "expects_continue",
         "headers",
         "inference_id",
+        "is_of_1_0",
         "keeps_alive",
         "method",
         "model_lines",
@@ -68,6 +69,8 @@ class Request:
         self.url = url
         self.headers = headers
         self.keeps_alive = keeps_alive
+        # Of HTTP/1.0, which knows no chunks.
+        self.is_of_1_0 = False
         self.body = b""
         self.content_length = -1
         self.content_type: bytes | None = None
