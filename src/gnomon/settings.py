@@ -65,6 +65,8 @@ class RouterSettings:
     idle_time_limit_s: float = 75.0
     # SageMaker gives a model 60 s to answer.
     model_time_limit_s: float = 60.0
+    # A streamed answer, from its head to its end; SageMaker gives it 8 minutes.
+    stream_time_limit_s: float = 480.0
     # SageMaker wants a socket accepted within 250 ms.
     connect_time_limit_s: float = 0.25
     mirror_max_in_flight: int = 1024

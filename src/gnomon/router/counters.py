@@ -41,6 +41,7 @@ class Cell:
         "_candidates",
         "_changed",
         "_counts",
+        "_first_chunks",
         "_invocations",
         "_is_changed",
         "_key",
@@ -64,6 +65,7 @@ class Cell:
         self._counts: dict[str, float] = {}
         self._latencies: dict[int, int] = {}
         self._overheads: dict[int, int] = {}
+        self._first_chunks: dict[int, int] = {}
 
     def add(self, name: str) -> None:
         """Count one of what is rare."""
@@ -82,10 +84,17 @@ class Cell:
             if status >= 400:
                 self.add(metric.ERRORS_4XX if status < 500 else metric.ERRORS_5XX)
 
-    def unanswered(self, instances: int, waited_s: float | None = None) -> None:
+    def first_chunk(self, latency_s: float) -> None:
+        """Of an answer that is streamed, and counted by another call."""
+        bucket = bucket_of(int(latency_s * _US))
+        self._first_chunks[bucket] = self._first_chunks.get(bucket, 0) + 1
+        self._change()
+
+    def unanswered(self, instances: int, failure: str, waited_s: float | None = None) -> None:
         """One invocation without an answer; `waited_s` if it is its latency all the same."""
         self._invoked(instances)
         self.add(metric.MODEL_ERRORS)
+        self.add(metric.FAILED_PREFIX + failure)
         if waited_s is not None:
             bucket = bucket_of(int(waited_s * _US))
             self._latencies[bucket] = self._latencies.get(bucket, 0) + 1
@@ -125,6 +134,7 @@ class Cell:
             for name, histogram in (
                 (metric.MODEL_LATENCY_US, self._latencies),
                 (metric.OVERHEAD_LATENCY_US, self._overheads),
+                (metric.FIRST_CHUNK_US, self._first_chunks),
             )
             if histogram
         }

@@ -23,7 +23,6 @@ from gnomon.router.request import Request
 from gnomon.router.routes import RoutingTable
 
 _PREFIX = b"/endpoints/"
-_NO_STREAM = "Gnomon does not stream responses yet. Call InvokeEndpoint instead."
 _CONTROL_AWAY = "Gnomon's control process cannot be reached now. Try again."
 
 
@@ -58,6 +57,10 @@ class Front:
             self._pass_on(client, request)
             return None
         endpoint = self._routes.by_path.get(path)
+        if endpoint is None:
+            endpoint = self._routes.by_stream_path.get(path)
+            if endpoint is not None:
+                request.stream()
         if endpoint is not None and request.method == b"POST":
             return self._plane.serve(client, endpoint, request)
         self.refuse(client, self._error(request.method, path))
@@ -75,12 +78,7 @@ class Front:
             return _unknown_operation(404, "There is no such operation on an endpoint.")
         if method != b"POST":
             return _unknown_operation(405, "An endpoint is invoked by POST.")
-        endpoint = b"%b%b/invocations" % (_PREFIX, name)
-        if endpoint not in self._routes.by_path:
-            return runtime_errors.endpoint_not_found(
-                name.decode("utf-8", "replace"), self._account_id
-            )
-        return runtime_errors.validation_error(_NO_STREAM)
+        return runtime_errors.endpoint_not_found(name.decode("utf-8", "replace"), self._account_id)
 
     def _pass_on(self, client: Client, request: Request) -> None:
         self._control.submit(

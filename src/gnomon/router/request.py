@@ -23,12 +23,22 @@ _MODEL_HEADERS = (
     b"X-Amzn-SageMaker-Session-Id",
 )
 _Note = Literal[
-    "content_type", "inference_id", "target_variant", "length", "expect", "upgrade", "connection"
+    "content_type",
+    "inference_id",
+    "target_variant",
+    "stream_accept",
+    "mirror",
+    "length",
+    "expect",
+    "upgrade",
+    "connection",
 ]
 _NOTES: dict[bytes, _Note] = {
     b"content-type": "content_type",
     b"x-amzn-sagemaker-inference-id": "inference_id",
     b"x-amzn-sagemaker-target-variant": "target_variant",
+    b"x-amzn-sagemaker-accept": "stream_accept",
+    b"x-gnomon-mirror": "mirror",
     b"content-length": "length",
     b"expect": "expect",
     b"upgrade": "upgrade",
@@ -40,11 +50,14 @@ _KNOWN: dict[bytes, tuple[bytes | None, _Note | None]] = {
     **{name.lower(): (name + b": ", _NOTES.get(name.lower())) for name in _MODEL_HEADERS},
 }
 
+_ACCEPT_LINE = b"Accept: "
+
 
 class Request:
     """`headers` are as they came. `model_lines` are the header lines that a model may see.
 
     `body` is there once the request is whole; `content_length` is -1 where none was announced.
+    `is_streamed`: the answer is wanted as it comes. `opts_out`: no copy of it may be made.
     """
 
     __slots__ = (
@@ -56,9 +69,12 @@ class Request:
         "headers",
         "inference_id",
         "is_of_1_0",
+        "is_streamed",
         "keeps_alive",
         "method",
         "model_lines",
+        "opts_out",
+        "stream_accept",
         "target_variant",
         "upgrades",
         "url",
@@ -79,6 +95,9 @@ class Request:
         self.connection: bytes | None = None
         self.expects_continue = False
         self.upgrades = False
+        self.is_streamed = False
+        self.opts_out = False
+        self.stream_accept: bytes | None = None
         self.model_lines: list[bytes] = []
         for name, value in headers:
             known = _KNOWN.get(name.lower())
@@ -99,12 +118,25 @@ class Request:
             self.inference_id = value
         elif note == "target_variant":
             self.target_variant = value
+        elif note == "stream_accept":
+            self.stream_accept = value
+        elif note == "mirror":
+            self.opts_out = value.strip().lower() == b"off"
         elif note == "connection":
             self.connection = value.lower()
         elif note == "expect":
             self.expects_continue = value.lower() == b"100-continue"
         else:
             self.upgrades = True
+
+    def stream(self) -> None:
+        """The answer is wanted as it comes; this operation has a name of its own for Accept."""
+        self.is_streamed = True
+        if self.stream_accept is not None:
+            self.model_lines = [
+                line for line in self.model_lines if not line.startswith(_ACCEPT_LINE)
+            ]
+            self.model_lines.append(b"%b%b\r\n" % (_ACCEPT_LINE, self.stream_accept))
 
     def head_bytes(self) -> int:
         """About the length of the head, as it came."""

@@ -331,4 +331,5 @@ class Router:
             connect_time_limit_s=settings.connect_time_limit_s,
             time_limit_s=settings.model_time_limit_s,
             max_head_bytes=settings.max_head_bytes,
+            stream_time_limit_s=settings.stream_time_limit_s,
         )
