@@ -163,6 +163,22 @@ async def test_a_stream_that_breaks_ends_with_its_error(rig, model, data, code):
     counts = rig.spool.counts("v-AllTraffic")
     assert counts[metric.MODEL_ERRORS] == 1
     assert counts[metric.INVOCATIONS] == 2
+    assert metric.EJECTIONS not in counts
+
+
+async def test_an_instance_whose_stream_broke_stays_in_use(tmp_path, model, shadow):
+    model.behaviour = shadow.behaviour = fake_upstream.raw(CHUNKED + b"2\r\nab\r\n", ends=True)
+    async with running_router(tmp_path) as rig:
+        await rig.apply(endpoint("demo", variant("AllTraffic", model.port, shadow.port)))
+        for _ in range(4):
+            async with rig.client() as client:
+                await client.send(streaming("demo"))
+                await client.read_head()
+                events = Events(client)
+                while await events.next() is not None:
+                    pass
+        rig.flush()
+    assert metric.EJECTIONS not in rig.spool.counts("v-AllTraffic")
 
 
 async def test_a_stream_that_does_not_end_in_time_is_ended(tmp_path, model):

@@ -33,6 +33,8 @@ MODEL_LATENCY_US = "model_latency_us"
 OVERHEAD_LATENCY_US = "overhead_latency_us"
 # Of streamed answers: until the model's first chunk was there.
 FIRST_CHUNK_US = "first_chunk_us"
+# Behind a histogram's name: the count that is the exact sum of its values.
+SUM_SUFFIX = ".sum"
 
 DropReason = Literal[
     "over_budget",

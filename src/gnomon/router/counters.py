@@ -41,12 +41,15 @@ class Cell:
         "_candidates",
         "_changed",
         "_counts",
+        "_first_chunk_us",
         "_first_chunks",
         "_invocations",
         "_is_changed",
         "_key",
         "_latencies",
+        "_latency_us",
         "_mirrored",
+        "_overhead_us",
         "_overheads",
         "_per_instance",
     )
@@ -64,8 +67,11 @@ class Cell:
         self._mirrored = 0
         self._counts: dict[str, float] = {}
         self._latencies: dict[int, int] = {}
+        self._latency_us = 0
         self._overheads: dict[int, int] = {}
+        self._overhead_us = 0
         self._first_chunks: dict[int, int] = {}
+        self._first_chunk_us = 0
 
     def add(self, name: str) -> None:
         """Count one of what is rare."""
@@ -75,10 +81,14 @@ class Cell:
     def answered(self, status: int, instances: int, latency_s: float, overhead_s: float) -> None:
         """One invocation that the model answered, on a variant with so many instances."""
         self._invoked(instances)
-        bucket = bucket_of(int(latency_s * _US))
+        latency_us = int(latency_s * _US)
+        bucket = bucket_of(latency_us)
         self._latencies[bucket] = self._latencies.get(bucket, 0) + 1
-        bucket = bucket_of(int(overhead_s * _US))
+        self._latency_us += latency_us
+        overhead_us = int(overhead_s * _US)
+        bucket = bucket_of(overhead_us)
         self._overheads[bucket] = self._overheads.get(bucket, 0) + 1
+        self._overhead_us += overhead_us
         if not 200 <= status < 300:
             self.add(metric.MODEL_ERRORS)
             if status >= 400:
@@ -86,7 +96,9 @@ class Cell:
 
     def first_chunk(self, latency_s: float) -> None:
         """Of an answer that is streamed, and counted by another call."""
-        bucket = bucket_of(int(latency_s * _US))
+        first_chunk_us = int(latency_s * _US)
+        bucket = bucket_of(first_chunk_us)
+        self._first_chunk_us += first_chunk_us
         self._first_chunks[bucket] = self._first_chunks.get(bucket, 0) + 1
         self._change()
 
@@ -96,8 +108,10 @@ class Cell:
         self.add(metric.MODEL_ERRORS)
         self.add(metric.FAILED_PREFIX + failure)
         if waited_s is not None:
-            bucket = bucket_of(int(waited_s * _US))
+            latency_us = int(waited_s * _US)
+            bucket = bucket_of(latency_us)
             self._latencies[bucket] = self._latencies.get(bucket, 0) + 1
+            self._latency_us += latency_us
 
     def broken_off(self, instances: int) -> None:
         """One invocation that the router ended; no fault of the model's."""
@@ -126,6 +140,9 @@ class Cell:
             (metric.CANDIDATES, self._candidates),
             (metric.MIRRORED, self._mirrored),
             (metric.SAMPLED, self._mirrored),
+            (metric.MODEL_LATENCY_US + metric.SUM_SUFFIX, self._latency_us),
+            (metric.OVERHEAD_LATENCY_US + metric.SUM_SUFFIX, self._overhead_us),
+            (metric.FIRST_CHUNK_US + metric.SUM_SUFFIX, self._first_chunk_us),
         ):
             if count:
                 counts[name] = counts.get(name, 0) + count

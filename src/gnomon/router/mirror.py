@@ -167,8 +167,8 @@ class Mirror:
                 latency_s = self._settings.model_time_limit_s
             waited_s = latency_s
         cell.unanswered(len(copy.variant.instances), failure, waited_s)
-        if not (copy.has_begun and failure == "deadline"):
-            # One that goes on and on is not sick.
+        if not copy.has_begun:
+            # What began well may end badly for one request's sake.
             self._ejections.failed(instance, failure, cell)
         outcome = Outcome(copy.variant, instance, 0, failure, latency_s, None, b"")
         if copy.recording is not None and copy.has_begun:

@@ -219,8 +219,8 @@ class DataPlane:
         instance.outstanding -= 1
         cell = exchange.entry.cell(call.variant, instance)
         stream = call.begun_stream
-        if stream is None or failure != "deadline":
-            # One that goes on and on is not sick.
+        if stream is None:
+            # What began well may end badly for one request's sake.
             self._ejections.failed(instance, failure, cell)
         may_retry = failure == "refused" or (failure in UNSENT and call.attempt == 1)
         if may_retry and self._is_retried(call):
