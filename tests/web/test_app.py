@@ -17,9 +17,11 @@ from gnomon.model.lifecycle import ENDPOINT
 from gnomon.settings import MetricSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
+from gnomon.store.state.resources import ENDPOINTS
+from gnomon.store.telemetry.ingest import add_metric_counts
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.fake_host import FakeMachine
-from gnomon.testing.requests import make_config, make_endpoint, make_model
+from gnomon.testing.requests import experiment_request, make_config, make_endpoint, make_model
 from gnomon.web.app import build_app
 
 
@@ -49,11 +51,13 @@ async def client(tmp_path):
                 warnings(control, telemetry, tmp_path),
                 Machine(cores=2, memory_bytes=2**33),
                 runs_here,
+                telemetry,
             ),
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gnomon") as client:
             client.control = control
+            client.telemetry = telemetry
             yield client
     await telemetry.close()
 
@@ -128,8 +132,44 @@ async def test_the_status_has_what_is_there(client):
         "wanted_memory_bytes": 0,
         "wanted_gpus": 0,
     }
-    nothing = ("warnings", "endpoints", "instances", "experiments", "routers")
+    nothing = ("warnings", "endpoints", "instances", "experiments", "shadows", "routers")
     assert status == {name: [] for name in nothing}
+
+
+async def test_the_status_says_why_a_shadow_gets_no_traffic(client):
+    await make_endpoint(client.control)
+    await make_model(client.control, "shad")
+    await client.control.call("CreateInferenceExperiment", **experiment_request())
+    await client.control.until_experiment("exp", "Running")
+    (shadow,) = (await client.get("/gnomon/v1/status")).json()["shadows"]
+    assert (shadow["endpoint"], shadow["variant"], shadow["share"]) == ("ep", "Shadow-01", 0.5)
+    assert shadow["candidates"] == shadow["sampled"] == 0
+    async with client.control.transactions.database.reading() as connection:
+        endpoint = await ENDPOINTS.find(connection, "ep")
+    row = {
+        "endpoint_id": endpoint.id,
+        "minute": int(client.control.clock.now_s() // 60),
+        "variant_id": endpoint.serving.shadow.id,
+        "instance_id": "",
+        "experiment_id": "",
+    }
+    counts = {
+        "candidates": 20,
+        "opted_out": 3,
+        "sampled": 10,
+        "mirrored": 6,
+        "dropped.over_budget": 4,
+        "failed.deadline": 2,
+    }
+    async with client.telemetry.writing() as connection:
+        await add_metric_counts(
+            connection, [{**row, "name": name, "value": value} for name, value in counts.items()]
+        )
+    (shadow,) = (await client.get("/gnomon/v1/status")).json()["shadows"]
+    assert shadow["not_sampled"] == 7
+    assert shadow["opted_out"] == 3
+    assert shadow["dropped"] == {"over_budget": 4}
+    assert shadow["failed"] == {"deadline": 2}
 
 
 async def test_what_instance_types_promise_is_added_up_for_instances_of_this_machine(client):

@@ -191,6 +191,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             Warnings(floor, (state, telemetry), feed.report_of, layout.spool, clock),
             Machine(cores(), psutil.virtual_memory().total),
             has_weight,
+            telemetry,
         ),
     )
     server = ControlServer(
