@@ -25,6 +25,8 @@ from gnomon.router.routes import RoutingTable
 _PREFIX = b"/endpoints/"
 _CONTROL_AWAY = "Gnomon's control process cannot be reached now. Try again."
 
+_TWO_HOSTS = runtime_errors.validation_error("The header Host is given more than once.")
+
 
 class Front:
     """Serves whole requests; it holds nothing about any of them."""
@@ -81,6 +83,9 @@ class Front:
         return runtime_errors.endpoint_not_found(name.decode("utf-8", "replace"), self._account_id)
 
     def _pass_on(self, client: Client, request: Request) -> None:
+        if sum(name.lower() == b"host" for name, _ in request.headers) > 1:
+            self.refuse(client, _TWO_HOSTS)
+            return
         self._control.submit(
             _Passed(self, client, request, self._clock.monotonic_s(), self._max_answer_bytes)
         )

@@ -23,6 +23,8 @@ _PIECE_BYTES = 256 * 1024
 
 _MALFORMED = runtime_errors.validation_error("The request is not valid HTTP.")
 _UPGRADE = runtime_errors.validation_error("Gnomon does not upgrade connections.")
+_VERSION = runtime_errors.validation_error("Gnomon speaks HTTP/1.1 and HTTP/1.0.", status=505)
+_CODING = runtime_errors.validation_error("A body can be chunked, and not otherwise coded.", 501)
 _HEAD_TOO_LONG = runtime_errors.validation_error("The request's head is too long.", status=431)
 
 # What of a request has come: nothing, some of its head, some of its body.
@@ -113,6 +115,15 @@ class Intake:
         self._body = []
         self._body_bytes = 0
         limits = self._limits
+        if request.connection is not None or not request.keeps_alive:
+            # Only these can be of another version than 1.1.
+            version = parser.get_http_version()
+            request.is_of_1_0 = version == "1.0"
+            if version not in {"1.0", "1.1"}:
+                self.refusal = _VERSION
+        if request.coding is not None and (request.coding != b"chunked" or request.is_of_1_0):
+            # What the body is would be lost on the way to the model; HTTP/1.0 has no codings.
+            self.refusal = _CODING
         if self._head_bytes > limits.max_head_bytes < request.head_bytes():
             self.refusal = _HEAD_TOO_LONG
         elif request.content_length > limits.max_body_bytes:
@@ -122,8 +133,6 @@ class Intake:
             if request.method not in {b"GET", b"HEAD"}:
                 # The parser would pass its body over.
                 self.refusal = _UPGRADE
-        if request.connection is not None or not request.keeps_alive:
-            request.is_of_1_0 = parser.get_http_version() == "1.0"
         self.continue_is_due = request.expects_continue
         self._request = request
 

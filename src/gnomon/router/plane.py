@@ -94,6 +94,11 @@ class DataPlane:
 
     def _variant(self, entry: Entry, request: Request) -> LiveVariant | RuntimeFailure:
         name = entry.endpoint.name
+        if request.repeated is not None:
+            # Models, captures and this router might each take another one.
+            return runtime_errors.validation_error(
+                f"The header {request.repeated} is given more than once."
+            )
         target = request.target_variant
         if target is not None:
             return entry.variant_named(target) or runtime_errors.variant_not_found(

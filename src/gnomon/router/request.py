@@ -29,6 +29,7 @@ _Note = Literal[
     "stream_accept",
     "mirror",
     "length",
+    "coding",
     "expect",
     "upgrade",
     "connection",
@@ -40,6 +41,7 @@ _NOTES: dict[bytes, _Note] = {
     b"x-amzn-sagemaker-accept": "stream_accept",
     b"x-gnomon-mirror": "mirror",
     b"content-length": "length",
+    b"transfer-encoding": "coding",
     b"expect": "expect",
     b"upgrade": "upgrade",
     b"connection": "connection",
@@ -58,10 +60,12 @@ class Request:
 
     `body` is there once the request is whole; `content_length` is -1 where none was announced.
     `is_streamed`: the answer is wanted as it comes. `opts_out`: no copy of it may be made.
+    `repeated`: a header that can have one meaning only is there more than once.
     """
 
     __slots__ = (
         "body",
+        "coding",
         "connection",
         "content_length",
         "content_type",
@@ -74,6 +78,7 @@ class Request:
         "method",
         "model_lines",
         "opts_out",
+        "repeated",
         "stream_accept",
         "target_variant",
         "upgrades",
@@ -89,6 +94,8 @@ class Request:
         self.is_of_1_0 = False
         self.body = b""
         self.content_length = -1
+        self.coding: bytes | None = None
+        self.repeated: str | None = None
         self.content_type: bytes | None = None
         self.inference_id: bytes | None = None
         self.target_variant: bytes | None = None
@@ -110,16 +117,24 @@ class Request:
 
     def _note(self, note: _Note, value: bytes) -> None:
         if note == "content_type":
+            if self.content_type is not None:
+                self.repeated = "Content-Type"
             self.content_type = value
         elif note == "length":
             # The parser has refused what is not digits.
             self.content_length = int(value)
         elif note == "inference_id":
+            if self.inference_id is not None:
+                self.repeated = "X-Amzn-SageMaker-Inference-Id"
             self.inference_id = value
         elif note == "target_variant":
+            if self.target_variant is not None:
+                self.repeated = "X-Amzn-SageMaker-Target-Variant"
             self.target_variant = value
         elif note == "stream_accept":
             self.stream_accept = value
+        elif note == "coding":
+            self.coding = value.strip().lower()
         elif note == "mirror":
             self.opts_out = value.strip().lower() == b"off"
         elif note == "connection":
