@@ -80,6 +80,8 @@ class RouterSettings:
     # An idle pooled connection to an instance is reused for this long at most.
     pool_idle_s: float = 1.0
     max_connections_per_instance: int = 512
+    # The part (0 to 1) of the requests that the log has a line for.
+    access_log_share: float = field(default=0.0, metadata={"most": 1})
     # How long a draining router waits for idle kept-alive connections.
     drain_idle_s: float = 5.0
 

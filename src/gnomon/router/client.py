@@ -16,6 +16,7 @@ import structlog
 
 from gnomon.aws import runtime_errors
 from gnomon.aws.runtime_errors import RuntimeFailure
+from gnomon.router.access_log import AccessLog
 from gnomon.router.call import Source
 from gnomon.router.exchange import Exchange
 from gnomon.router.front import Front
@@ -43,6 +44,8 @@ class Clients:
     front: Front
     settings: RouterSettings
     monotonic_s: Callable[[], float]
+    # None: nothing is noted.
+    access_log: AccessLog | None = None
     open: set[ClientConnection] = field(default_factory=set)
     # Answers say `Connection: close` from now on.
     is_draining: bool = False
@@ -62,9 +65,11 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_answer_bytes",
         "_clients",
         "_exchange",
         "_has_ended",
+        "_head",
         "_intake",
         "_is_chunked",
         "_is_in_queue",
@@ -73,6 +78,7 @@ class ClientConnection(asyncio.Protocol):
         "_is_writing_held",
         "_last_byte_s",
         "_serving",
+        "_serving_since_s",
         "_since_s",
         "_source",
         "_transport",
@@ -89,6 +95,10 @@ class ClientConnection(asyncio.Protocol):
         # What an answer comes from that is written piece by piece.
         self._source: Source | None = None
         self._is_chunked = False
+        # For the access log: when the request was whole, and what was answered piece by piece.
+        self._serving_since_s = 0.0
+        self._head = b""
+        self._answer_bytes = 0
         self._is_in_queue = False
         # The connection.
         self._since_s = clients.monotonic_s()
@@ -125,6 +135,9 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(head + body)
         else:
             self._transport.writelines((head, body))
+        log = self._clients.access_log
+        if log is not None:
+            log.note(request, head, len(body), self._serving_since_s)
         self._answered(closes=closes)
 
     def begin(self, head: bytes, source: Source) -> None:
@@ -141,6 +154,8 @@ class ClientConnection(asyncio.Protocol):
             head += b"Transfer-Encoding: chunked\r\n"
         head += _connection_line(request, closes=not request.keeps_alive)
         self._since_s = self._clients.monotonic_s()
+        self._head = head
+        self._answer_bytes = 0
         self._transport.write(head)
 
     def write(self, data: bytes) -> None:
@@ -149,6 +164,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if not self._unwritten_bytes:
             self._since_s = self._clients.monotonic_s()
+        self._answer_bytes += len(data)
         if self._is_chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._transport.write(data)
@@ -161,7 +177,14 @@ class ClientConnection(asyncio.Protocol):
         self._source = None
         if self._is_chunked and not self._transport.is_closing():
             self._transport.write(b"0\r\n\r\n")
+        self._note_stream(request)
         self._answered(closes=not request.keeps_alive)
+
+    def _note_stream(self, request: Request) -> None:
+        head, self._head = self._head, b""
+        log = self._clients.access_log
+        if log is not None:
+            log.note(request, head, self._answer_bytes, self._serving_since_s)
 
     def _closes(self, request: Request) -> bool:
         """Whether the connection ends with the answer to this request."""
@@ -237,7 +260,9 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self._clients.open.discard(self)
         self._intake.requests.clear()
-        self._serving = None
+        request, self._serving = self._serving, None
+        if request is not None:
+            self._note_stream(request)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client = None
@@ -289,6 +314,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _serve(self, request: Request) -> None:
         self._serving = request
+        if self._clients.access_log is not None:
+            self._serving_since_s = self._clients.monotonic_s()
         try:
             exchange = self._clients.front.serve(self, request)
         except Exception:
