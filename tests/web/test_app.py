@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 import structlog
+from prometheus_client.parser import text_string_to_metric_families
 
 from gnomon.aws.json_protocol import MAX_BODY_BYTES
 from gnomon.control.cloudwatch import api as cloudwatch
@@ -12,14 +13,17 @@ from gnomon.control.cloudwatch.api import CloudWatch
 from gnomon.control.cloudwatch.reading import Readings
 from gnomon.control.reports import Reports
 from gnomon.control.status import Machine, Status
+from gnomon.control.totals import Scrape
 from gnomon.control.warnings import Warnings
+from gnomon.model import metric
 from gnomon.model.lifecycle import ENDPOINT
 from gnomon.settings import MetricSettings
-from gnomon.store.database import Database, sqlite_url
-from gnomon.store.migrate import migrate
+from gnomon.stats.histogram import bucket_of
+from gnomon.store.state.instances import instances_of
 from gnomon.store.state.resources import ENDPOINTS
-from gnomon.store.telemetry.ingest import add_metric_counts
+from gnomon.store.telemetry import ingest
 from gnomon.testing.control import FakeClock, running_control
+from gnomon.testing.databases import migrated
 from gnomon.testing.fake_host import FakeMachine
 from gnomon.testing.requests import experiment_request, make_config, make_endpoint, make_model
 from gnomon.web.app import build_app
@@ -33,10 +37,8 @@ def warnings(control, telemetry, path):
 
 @pytest.fixture
 async def client(tmp_path):
-    url = sqlite_url(tmp_path / "telemetry.db")
-    await migrate("telemetry", url)
-    telemetry = Database(url)
     async with (
+        migrated("telemetry", tmp_path) as telemetry,
         FakeMachine(listens=True).closing() as machine,
         running_control(tmp_path, machine, FakeClock()) as control,
     ):
@@ -53,13 +55,13 @@ async def client(tmp_path):
                 runs_here,
                 telemetry,
             ),
+            Scrape(control.transactions, telemetry),
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gnomon") as client:
             client.control = control
             client.telemetry = telemetry
             yield client
-    await telemetry.close()
 
 
 def runs_here(image):
@@ -162,7 +164,7 @@ async def test_the_status_says_why_a_shadow_gets_no_traffic(client):
         "failed.deadline": 2,
     }
     async with client.telemetry.writing() as connection:
-        await add_metric_counts(
+        await ingest.add_metric_counts(
             connection, [{**row, "name": name, "value": value} for name, value in counts.items()]
         )
     (shadow,) = (await client.get("/gnomon/v1/status")).json()["shadows"]
@@ -289,3 +291,49 @@ async def test_the_extensions_describe_themselves(client):
     document = (await client.get("/gnomon/v1/openapi.json")).json()
     assert "/experiments/{name}/report" in document["paths"]
     assert json.dumps(document)
+
+
+async def test_prometheus_is_told_totals_of_what_exists(client):
+    await make_endpoint(client.control)
+    async with client.control.transactions.database.reading() as connection:
+        (instance,) = await instances_of(connection)
+    key = {
+        "endpoint_id": instance.endpoint_id,
+        "variant_id": instance.variant_id,
+        "instance_id": instance.id,
+        "experiment_id": "",
+    }
+    latency = metric.MODEL_LATENCY_US
+    counts = {
+        metric.INVOCATIONS: 3.0,
+        metric.DROPPED_PREFIX + "too_large": 2.0,
+        latency + metric.SUM_SUFFIX: 2_004_000.0,
+    }
+    histogram = {bucket_of(2000): 2, bucket_of(2_000_000): 1}
+    gone = {**key, "endpoint_id": "gone", "minute": 1, "name": metric.INVOCATIONS, "value": 9.0}
+    async with client.telemetry.writing() as connection:
+        for minute in (1, 2):
+            rows = [{**key, "minute": minute, "name": n, "value": v} for n, v in counts.items()]
+            await ingest.add_metric_counts(connection, rows)
+            row = {**key, "minute": minute, "name": latency, "counts": histogram}
+            await ingest.add_metric_histograms(connection, [row])
+        await ingest.add_metric_counts(connection, [gone])
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    samples = {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert samples["gnomon_invocations_total", "ep", "AllTraffic"] == 6
+    assert samples["gnomon_mirror_dropped_total", "ep", "too_large", "AllTraffic"] == 4
+    latency = "gnomon_model_latency_seconds"
+    assert samples[f"{latency}_count", "ep", "AllTraffic"] == 6
+    assert samples[f"{latency}_sum", "ep", "AllTraffic"] == pytest.approx(4.008)
+    assert [
+        samples[f"{latency}_bucket", "ep", bound, "AllTraffic"]
+        for bound in ("0.001", "0.0025", "1.0", "+Inf")
+    ] == [0, 4, 4, 6]
+    assert samples["gnomon_instances", "ep", "InService", "AllTraffic"] == 1
+    assert samples["gnomon_endpoints", "InService"] == 1
+    assert "gone" not in answer.text
