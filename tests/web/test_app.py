@@ -307,6 +307,7 @@ async def test_prometheus_is_told_totals_of_what_exists(client):
     counts = {
         metric.INVOCATIONS: 3.0,
         metric.DROPPED_PREFIX + "too_large": 2.0,
+        metric.FAILED_PREFIX + "deadline": 1.0,
         latency + metric.SUM_SUFFIX: 2_004_000.0,
     }
     histogram = {bucket_of(2000): 2, bucket_of(2_000_000): 1}
@@ -327,6 +328,7 @@ async def test_prometheus_is_told_totals_of_what_exists(client):
     }
     assert samples["gnomon_invocations_total", "ep", "AllTraffic"] == 6
     assert samples["gnomon_mirror_dropped_total", "ep", "too_large", "AllTraffic"] == 4
+    assert samples["gnomon_invocation_failed_total", "ep", "deadline", "AllTraffic"] == 2
     latency = "gnomon_model_latency_seconds"
     assert samples[f"{latency}_count", "ep", "AllTraffic"] == 6
     assert samples[f"{latency}_sum", "ep", "AllTraffic"] == pytest.approx(4.008)
