@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import EventStreamError
 
+from gnomon.aws import event_stream
 from gnomon.model import metric
 from gnomon.model.snapshot import Capture
 from gnomon.settings import RouterSettings
@@ -164,6 +165,26 @@ async def test_a_stream_that_breaks_ends_with_its_error(rig, model, data, code):
     assert counts[metric.MODEL_ERRORS] == 1
     assert counts[metric.INVOCATIONS] == 2
     assert metric.EJECTIONS not in counts
+
+
+async def test_a_failure_of_gnomons_own_is_said_in_the_stream(tmp_path, model, shadow, monkeypatch):
+    def fail(_parts):
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(event_stream, "payload_parts", fail)
+    model.behaviour = fake_upstream.answer(200, b"abc")
+    async with running_router(tmp_path) as rig:
+        await rig.apply(mirrored(model, shadow))
+        async with rig.client() as client:
+            await client.send(streaming("demo"))
+            head = await client.read_head()
+            events = Events(client)
+            error = await events.next()
+            assert error.headers[":exception-type"] == "InternalStreamFailure"
+            assert head.headers["x-amzn-requestid"] in json.loads(error.payload)["Message"]
+            assert await events.next() is None
+        await until(lambda: rig.spool.of(Pair))
+    assert rig.spool.of(Pair)[0].production.body == b"abc"
 
 
 async def test_an_instance_whose_stream_broke_stays_in_use(tmp_path, model, shadow):

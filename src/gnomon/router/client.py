@@ -155,7 +155,6 @@ class ClientConnection(asyncio.Protocol):
         head += _connection_line(request, closes=not request.keeps_alive)
         self._since_s = self._clients.monotonic_s()
         self._head = head
-        self._answer_bytes = 0
         self._transport.write(head)
 
     def write(self, data: bytes) -> None:
@@ -182,9 +181,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _note_stream(self, request: Request) -> None:
         head, self._head = self._head, b""
+        answer_bytes, self._answer_bytes = self._answer_bytes, 0
         log = self._clients.access_log
         if log is not None:
-            log.note(request, head, self._answer_bytes, self._serving_since_s)
+            log.note(request, head, answer_bytes, self._serving_since_s)
 
     def _closes(self, request: Request) -> bool:
         """Whether the connection ends with the answer to this request."""
