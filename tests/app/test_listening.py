@@ -5,7 +5,13 @@ from socket import IPPROTO_TCP, TCP_NODELAY
 
 import pytest
 
-from gnomon.app.listening import control_socket, open_sockets, refuse_beyond_loopback, url
+from gnomon.app.listening import (
+    control_socket,
+    open_sockets,
+    passing_socket,
+    refuse_beyond_loopback,
+    url,
+)
 from gnomon.errors import SettingsError
 from gnomon.settings import ServerSettings
 
@@ -61,6 +67,17 @@ def test_a_port_that_another_gnomon_listens_on_is_refused_by_its_option():
 )
 def test_an_address_with_colons_is_in_brackets_in_a_url(host, expected):
     assert url(host, 8500) == expected
+    assert url(host, 8500, has_tls=True) == expected.replace("http", "https")
+
+
+def test_what_routers_pass_on_comes_by_a_socket_of_this_user_alone(tmp_path):
+    deep = tmp_path / ("d" * 110)
+    deep.mkdir()
+    path = deep / "control.sock"
+    for _ in range(2):
+        # The former one's file is left where it was killed.
+        with closing(passing_socket(path)):
+            assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])

@@ -32,7 +32,7 @@ from gnomon.web.app import build_app
 def warnings(control, telemetry, path):
     databases = (control.transactions.database, telemetry)
     report_of = control.feed.report_of
-    return Warnings(control.api.floor, databases, report_of, path / "spool", control.clock)
+    return Warnings(control.api.floor, databases, report_of, path / "spool", control.clock, str)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ _LOOPBACK = "127.0.0.1,localhost,::1"
 
 def aws_environment(running: Running) -> dict[str, str]:
     """Variables for AWS's tools. Credentials are placeholders: Gnomon does not check them yet."""
+    # Else what the user has set, or the system, verifies the certificate.
+    verifying = {"AWS_CA_BUNDLE": running.ca_file} if running.ca_file else {}
     return {
         "AWS_ENDPOINT_URL_SAGEMAKER": running.url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": running.url,
@@ -28,6 +30,7 @@ def aws_environment(running: Running) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "gnomon",
         "AWS_DEFAULT_REGION": running.region,
         "AWS_REGION": running.region,
+        **verifying,
     }
 
 

@@ -20,6 +20,7 @@ from gnomon import settings as settings_module
 from gnomon.cli import running as running_file
 from gnomon.cli.environment import aws_environment, process_environment, shell_exports
 from gnomon.cli.options import DataDir, Format, FormatOption
+from gnomon.cli.tls import add_tls
 from gnomon.cli.watching import add_watching
 from gnomon.errors import GnomonError, exhaustion
 from gnomon.settings import LogLevel, Settings
@@ -186,6 +187,7 @@ def build(up: Up) -> typer.Typer:
         os.execve(program, [program, *context.args], environ)  # noqa: S606 - the CLI takes over
 
     add_watching(app)
+    add_tls(app)
     return app
 
 

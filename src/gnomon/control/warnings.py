@@ -31,12 +31,14 @@ class Warnings:
         report_of: Callable[[str], Report | None],
         spool: Path,
         clock: Clock,
+        certificate_trouble: Callable[[], str],
     ) -> None:
         self._floor = floor
         self._databases = databases
         self._report_of = report_of
         self._spool = spool
         self._clock = clock
+        self._certificate_trouble = certificate_trouble
 
     async def now(self, routers: Sequence[IncarnationRecord]) -> list[str]:
         """One sentence for each thing that is out of order; none if all is well."""
@@ -47,6 +49,7 @@ class Warnings:
             report = self._report_of(router.id) if router.dead_since_s is None else None
             if report is not None and report.trouble:
                 found.append(f"Router {router.slot}: {report.trouble}")
+        found += [trouble] if (trouble := self._certificate_trouble()) else []
         since_s = await asyncio.to_thread(_waiting_since_s, self._spool)
         waited_s = 0.0 if since_s is None else self._clock.now_s() - since_s
         if waited_s > _STUCK_S:

@@ -29,7 +29,7 @@ from gnomon.router.feed import Feed
 from gnomon.router.front import Front
 from gnomon.router.instance import LiveInstance, LiveVariant
 from gnomon.router.plane import DataPlane
-from gnomon.router.pool import Pool, PoolLimits
+from gnomon.router.pool import Address, Pool, PoolLimits
 from gnomon.router.read_budget import ReadBudget
 from gnomon.router.records import Records
 from gnomon.router.routes import RoutingTable
@@ -67,12 +67,13 @@ class Router:
         *,
         incarnation: Incarnation,
         spool: Spool,
-        control_address: tuple[str, int],
+        control_address: Address,
         feed_path: Path,
         snapshot_path: Path,
         seal: Seal,
         account_id: str,
         region: str,
+        cover: Callable[[asyncio.Protocol], asyncio.Protocol] | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
@@ -111,8 +112,7 @@ class Router:
             self._read_budget,
             self._records,
         )
-        host, port = control_address
-        self._control = Pool(host, port, settings.pool_idle_s, self._pool_limits(), clock)
+        self._control = Pool(control_address, settings.pool_idle_s, self._pool_limits(), clock)
         front = Front(
             self._routes,
             self._plane,
@@ -125,7 +125,7 @@ class Router:
         self._access_log: AccessLog | None = None
         if settings.access_log_share > 0:
             self._access_log = AccessLog(settings.access_log_share, random.random, clock)
-        self._clients = Clients(front, settings, clock.monotonic_s, self._access_log)
+        self._clients = Clients(front, settings, clock.monotonic_s, cover, self._access_log)
         self._feed = Feed(feed_path, incarnation, self)
 
     @property
@@ -308,10 +308,10 @@ class Router:
 
     def _make_instance(self, spec: Instance, variant: LiveVariant) -> LiveInstance:
         limits = self._pool_limits()
-        pool = Pool(spec.host, spec.port, spec.keep_alive_s, limits, self._clock)
+        address = (spec.host, spec.port)
+        pool = Pool(address, spec.keep_alive_s, limits, self._clock)
         shadow_pool = Pool(
-            spec.host,
-            spec.port,
+            address,
             spec.keep_alive_s,
             limits,
             self._clock,
@@ -329,7 +329,7 @@ class Router:
             time_limit_s=_PING_TIME_LIMIT_S,
             max_head_bytes=self._settings.max_head_bytes,
         )
-        return Pool(spec.host, spec.port, spec.keep_alive_s, limits, self._clock)
+        return Pool((spec.host, spec.port), spec.keep_alive_s, limits, self._clock)
 
     def _pool_limits(self) -> PoolLimits:
         settings = self._settings
