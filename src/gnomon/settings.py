@@ -76,6 +76,8 @@ class RouterSettings:
     idle_time_limit_s: float = 75.0
     # SageMaker gives a model 60 s to answer.
     model_time_limit_s: float = 60.0
+    # A streamed answer, from its head to its end; SageMaker gives it 8 minutes.
+    stream_time_limit_s: float = 480.0
     # SageMaker wants a socket accepted within 250 ms.
     connect_time_limit_s: float = 0.25
     mirror_max_in_flight: int = 1024
@@ -89,6 +91,8 @@ class RouterSettings:
     # An idle pooled connection to an instance is reused for this long at most.
     pool_idle_s: float = 1.0
     max_connections_per_instance: int = 512
+    # The part (0 to 1) of the requests that the log has a line for.
+    access_log_share: float = field(default=0.0, metadata={"most": 1})
     # How long a draining router waits for idle kept-alive connections.
     drain_idle_s: float = 5.0
 

@@ -20,11 +20,12 @@ from gnomon.model.lifecycle import ENDPOINT
 from gnomon.settings import MetricSettings
 from gnomon.stats.histogram import bucket_of
 from gnomon.store.state.instances import instances_of
+from gnomon.store.state.resources import ENDPOINTS
 from gnomon.store.telemetry import ingest
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.databases import migrated
 from gnomon.testing.fake_host import FakeMachine
-from gnomon.testing.requests import make_config, make_endpoint, make_model
+from gnomon.testing.requests import experiment_request, make_config, make_endpoint, make_model
 from gnomon.web.app import build_app
 
 
@@ -52,6 +53,7 @@ async def client(tmp_path):
                 warnings(control, telemetry, tmp_path),
                 Machine(cores=2, memory_bytes=2**33),
                 runs_here,
+                telemetry,
             ),
             Scrape(control.transactions, telemetry),
         )
@@ -132,8 +134,44 @@ async def test_the_status_has_what_is_there(client):
         "wanted_memory_bytes": 0,
         "wanted_gpus": 0,
     }
-    nothing = ("warnings", "endpoints", "instances", "experiments", "routers")
+    nothing = ("warnings", "endpoints", "instances", "experiments", "shadows", "routers")
     assert status == {name: [] for name in nothing}
+
+
+async def test_the_status_says_why_a_shadow_gets_no_traffic(client):
+    await make_endpoint(client.control)
+    await make_model(client.control, "shad")
+    await client.control.call("CreateInferenceExperiment", **experiment_request())
+    await client.control.until_experiment("exp", "Running")
+    (shadow,) = (await client.get("/gnomon/v1/status")).json()["shadows"]
+    assert (shadow["endpoint"], shadow["variant"], shadow["share"]) == ("ep", "Shadow-01", 0.5)
+    assert shadow["candidates"] == shadow["sampled"] == 0
+    async with client.control.transactions.database.reading() as connection:
+        endpoint = await ENDPOINTS.find(connection, "ep")
+    row = {
+        "endpoint_id": endpoint.id,
+        "minute": int(client.control.clock.now_s() // 60),
+        "variant_id": endpoint.serving.shadow.id,
+        "instance_id": "",
+        "experiment_id": "",
+    }
+    counts = {
+        "candidates": 20,
+        "opted_out": 3,
+        "sampled": 10,
+        "mirrored": 6,
+        "dropped.over_budget": 4,
+        "failed.deadline": 2,
+    }
+    async with client.telemetry.writing() as connection:
+        await ingest.add_metric_counts(
+            connection, [{**row, "name": name, "value": value} for name, value in counts.items()]
+        )
+    (shadow,) = (await client.get("/gnomon/v1/status")).json()["shadows"]
+    assert shadow["not_sampled"] == 7
+    assert shadow["opted_out"] == 3
+    assert shadow["dropped"] == {"over_budget": 4}
+    assert shadow["failed"] == {"deadline": 2}
 
 
 async def test_what_instance_types_promise_is_added_up_for_instances_of_this_machine(client):
@@ -269,6 +307,7 @@ async def test_prometheus_is_told_totals_of_what_exists(client):
     counts = {
         metric.INVOCATIONS: 3.0,
         metric.DROPPED_PREFIX + "too_large": 2.0,
+        metric.FAILED_PREFIX + "deadline": 1.0,
         latency + metric.SUM_SUFFIX: 2_004_000.0,
     }
     histogram = {bucket_of(2000): 2, bucket_of(2_000_000): 1}
@@ -289,6 +328,7 @@ async def test_prometheus_is_told_totals_of_what_exists(client):
     }
     assert samples["gnomon_invocations_total", "ep", "AllTraffic"] == 6
     assert samples["gnomon_mirror_dropped_total", "ep", "too_large", "AllTraffic"] == 4
+    assert samples["gnomon_invocation_failed_total", "ep", "deadline", "AllTraffic"] == 2
     latency = "gnomon_model_latency_seconds"
     assert samples[f"{latency}_count", "ep", "AllTraffic"] == 6
     assert samples[f"{latency}_sum", "ep", "AllTraffic"] == pytest.approx(4.008)

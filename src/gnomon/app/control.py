@@ -218,6 +218,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             ),
             Machine(cores(), psutil.virtual_memory().total),
             has_weight,
+            telemetry,
         ),
         Scrape(transactions, telemetry),
     )

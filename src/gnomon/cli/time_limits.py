@@ -34,7 +34,10 @@ def time_limits(settings: Settings) -> TimeLimits:
     router, hosting = settings.router, settings.hosting
     instances_s = hosting.stop_time_limit_s + _KILL_PATIENCE_S
     return TimeLimits(
-        router_s=router.model_time_limit_s + router.drain_idle_s + _SLACK_S,
+        router_s=router.model_time_limit_s
+        + router.stream_time_limit_s
+        + router.drain_idle_s
+        + _SLACK_S,
         collector_s=SPOOL_S + _SLACK_S,
         control_s=instances_s + _SLACK_S,
         instances_s=instances_s,
