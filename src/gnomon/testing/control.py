@@ -28,6 +28,7 @@ from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
+from gnomon.control.memory_watch import MemoryWatch
 from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
 from gnomon.errors import GnomonError, ModelDataUnavailable
@@ -113,6 +114,7 @@ class ControlInProcess(ControlClient):
         loop: ControlLoop,
         feed: Feed,
         keeper: InstanceKeeper,
+        memory_watch: MemoryWatch,
         transactions: Transactions,
         machine: FakeMachine,
         clock: FakeClock,
@@ -123,6 +125,7 @@ class ControlInProcess(ControlClient):
         self.loop = loop
         self.feed = feed
         self.keeper = keeper
+        self.memory_watch = memory_watch
         self.transactions = transactions
         self.machine = machine
         self.clock = clock
@@ -228,6 +231,7 @@ def put_together(
         loop,
         feed,
         keeper,
+        MemoryWatch(around.host, keeper, settings),
         transactions,
         around.machine,
         around.clock,
@@ -247,6 +251,7 @@ async def running_control(
     machine: FakeMachine,
     clock: FakeClock,
     quotas: QuotaSettings | None = None,
+    account: Account = ACCOUNT,
     **hosting: Any,
 ) -> AsyncIterator[ControlInProcess]:
     """A control on the database in `directory`, which may be a former control's.
@@ -259,20 +264,20 @@ async def running_control(
     host = FakeHost(machine)
     transactions = Transactions(
         database,
-        ACCOUNT,
+        account,
         clock,
         await steady_offset_s(database, clock),
         os.urandom,
         quotas or QuotaSettings(),
     )
     control = put_together(directory, Surroundings(machine, clock, host, transactions), **hosting)
-    await control.loop.resume()
-    reconciling = asyncio.create_task(control.loop.run())
+    running = [asyncio.create_task(work()) for work in (control.loop.run, control.memory_watch.run)]
     try:
         yield control
     finally:
         control.loop.close()
-        await reconciling
+        control.memory_watch.close()
+        await asyncio.gather(*running)
         await control.feed.close()
         await control.keeper.close()
         await host.close()
