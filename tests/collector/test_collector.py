@@ -10,8 +10,8 @@ from sqlalchemy import event, select
 from gnomon.collector import apply
 from gnomon.collector.loop import Collector, _Resting
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.directory import DirectoryObjects
 from gnomon.objects.store import ObjectStoreFailed
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
 from gnomon.spool.incarnation import END_NAME, segments
 from gnomon.spool.segment import FILE_HEAD

@@ -9,7 +9,7 @@ from gnomon.cli.time_limits import SPOOL_S
 from gnomon.collector.loop import Collector
 from gnomon.model.layout import Layout
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.opening import open_keys, open_objects
 from gnomon.settings import Settings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state.instances import get_capture
@@ -24,7 +24,8 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
         async with state.reading() as connection:
             return await get_capture(connection, capture_id)
 
-    collector = Collector(layout.spool, telemetry, DirectoryObjects(layout.objects), capture)
+    objects = open_objects(settings, open_keys(settings))
+    collector = Collector(layout.spool, telemetry, objects, capture)
     stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:

@@ -17,6 +17,7 @@ from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket
 from gnomon.app.machine import SystemClock
 from gnomon.control import api
+from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
@@ -42,7 +43,8 @@ from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.snapshot import Update
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.opening import open_keys, open_objects
+from gnomon.objects.store import ObjectStore
 from gnomon.settings import Settings, cores
 from gnomon.spool.disk import free_bytes
 from gnomon.store.database import Database, sqlite_url
@@ -63,9 +65,9 @@ class ControlServer(uvicorn.Server):
 
 
 class Archives:
-    """Model archives from the object directory and from disk."""
+    """Model archives from the object store and from disk."""
 
-    def __init__(self, settings: Settings, layout: Layout, objects: DirectoryObjects) -> None:
+    def __init__(self, settings: Settings, layout: Layout, objects: ObjectStore) -> None:
         self._settings = settings
         self._layout = layout
         self._objects = objects
@@ -112,7 +114,9 @@ async def main(settings: Settings, orders: Orders) -> None:
             connection, boot_id(), clock.now_s(), clock.monotonic_s()
         )
     transactions = Transactions(state, account, clock, offset_s, os.urandom, settings.quotas)
-    archives = Archives(settings, layout, DirectoryObjects(layout.objects))
+    keys = open_keys(settings)
+    objects = open_objects(settings, keys)
+    archives = Archives(settings, layout, objects)
     host = HostByRuntime(
         ProcessHost(
             settings.data_dir, settings.hosting, os.environ, serving_archive.pack(layout.models)
@@ -179,7 +183,7 @@ async def main(settings: Settings, orders: Orders) -> None:
     )
     loop_holder.append(loop)
     app = build_app(
-        api.Api(api.load(), transactions, floor, ring),
+        api.Api(api.load(), transactions, floor, Destinations(transactions, objects, keys), ring),
         Reports(transactions, telemetry),
         Status(
             transactions,

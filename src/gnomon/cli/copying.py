@@ -17,7 +17,7 @@ async def copy(data_dir: Path, source: str, target: str) -> str:
 
     A target that ends in a slash, or is a directory, gets the source's name.
     """
-    from gnomon.objects.directory import DirectoryObjects
+    from gnomon.objects.stores import DirectoryObjects
 
     store = Layout(data_dir).objects
     try:

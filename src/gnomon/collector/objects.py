@@ -86,7 +86,11 @@ async def _put_all(
             continue
         url = join(definition.destination, object_key(group, entry.first_at_s))
         try:
-            await objects.put(url, b"".join(entry.lines))
+            data = b"".join(entry.lines)
+            if definition.kms_key:
+                await objects.put_encrypted(url, data, definition.kms_key)
+            else:
+                await objects.put(url, data)
         except ObjectUrlInvalid as error:
             # It never gets valid, and what is behind it in the spool shall not wait for it.
             log.warning("exchanges_dropped", capture_id=group.capture_id, reason=str(error))

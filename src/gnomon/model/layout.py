@@ -42,6 +42,16 @@ class Layout:
         return self.root / "objects"
 
     @property
+    def keys_file(self) -> Path:
+        """Keys of the local key service; nobody else's to read."""
+        return self.root / "keys.json"
+
+    @property
+    def seaweedfs(self) -> Path:
+        """What the SeaweedFS beside keeps."""
+        return self.root / "seaweedfs"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 
