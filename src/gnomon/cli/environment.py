@@ -20,7 +20,9 @@ _LOOPBACK = "127.0.0.1,localhost,::1"
 
 def aws_environment(running: Running) -> dict[str, str]:
     """Variables for AWS's tools. Credentials are placeholders: Gnomon does not check them yet."""
+    store = {"AWS_ENDPOINT_URL_S3": running.s3_url} if running.s3_url else {}
     return {
+        **store,
         "AWS_ENDPOINT_URL_SAGEMAKER": running.url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": running.url,
         "AWS_ACCESS_KEY_ID": "gnomon",

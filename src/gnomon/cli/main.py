@@ -51,6 +51,12 @@ def build(up: Up) -> typer.Typer:
         control_port: Annotated[
             int | None, typer.Option(help="Port of control's own listener; 0: any.")
         ] = None,
+        s3: Annotated[
+            bool, typer.Option("--s3", help="Run an S3 server beside, and keep objects in it.")
+        ] = False,
+        s3_port: Annotated[
+            int | None, typer.Option("--s3-port", help="Port of the S3 server; 0: any.")
+        ] = None,
         log_level: Annotated[LogLevel | None, typer.Option(help="How much to log.")] = None,
     ) -> None:
         """Start Gnomon here, in the foreground, until Ctrl-C or `gnomon down`."""
@@ -62,7 +68,12 @@ def build(up: Up) -> typer.Typer:
         }
         chosen = running_file.chosen_data_dir(data_dir, os.environ)
         overrides = {key: value for key, value in given.items() if value is not None}
-        settings = settings_module.load(chosen, os.environ, {"server": overrides})
+        objects: dict[str, object] = {"store": "seaweedfs"} if s3 else {}
+        if s3_port is not None:
+            objects["port"] = s3_port
+        settings = settings_module.load(
+            chosen, os.environ, {"server": overrides, "objects": objects}
+        )
 
         def ready(running: running_file.Running) -> None:
             from gnomon.cli.screens import print_up

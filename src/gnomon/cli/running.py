@@ -62,7 +62,8 @@ class Process(msgspec.Struct, frozen=True):
 class Running(msgspec.Struct, frozen=True):
     """A Gnomon that runs: where it answers, as whom, in which processes.
 
-    `end_time_limit_s` is how long it may take to end.
+    `end_time_limit_s` is how long it may take to end, `s3_url` where the S3 server beside answers,
+    if there is one.
     """
 
     url: str
@@ -74,6 +75,7 @@ class Running(msgspec.Struct, frozen=True):
     version: str
     end_time_limit_s: float
     processes: tuple[Process, ...]
+    s3_url: str = ""
 
 
 def write(running: Running, environ: Mapping[str, str]) -> None:

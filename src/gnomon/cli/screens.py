@@ -23,6 +23,8 @@ def print_up(running: Running) -> None:
     console.print(f"Gnomon {running.version} is up.", style="bold")
     console.print(f"  SageMaker API, endpoints   {running.url}")
     console.print(f"  Gnomon's own API           {running.url}/gnomon/v1/openapi.json")
+    if running.s3_url:
+        console.print(f"  S3                         {running.s3_url}")
     console.print(f"  data                       {running.data_dir}")
     processes = ", ".join(f"{process.name} {process.pid}" for process in running.processes)
     console.print(f"  processes                  supervisor {running.pid}, {processes}")
