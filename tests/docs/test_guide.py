@@ -41,7 +41,8 @@ def test_every_operation():
 
 
 def test_every_command():
-    commands = {info.name for info in build(_up).registered_commands}
+    app = build(_up)
+    commands = {info.name for info in (*app.registered_commands, *app.registered_groups)}
     listed = re.findall(r"^\| `gnomon (\w+)", section(README, "The `gnomon` command"), re.MULTILINE)
     assert set(listed) == commands
 

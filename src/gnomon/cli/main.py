@@ -18,7 +18,9 @@ import typer
 
 from gnomon import settings as settings_module
 from gnomon.cli import running as running_file
+from gnomon.cli.capturing import add_capturing
 from gnomon.cli.environment import aws_environment, process_environment, shell_exports
+from gnomon.cli.key_commands import add_keys
 from gnomon.cli.options import DataDir, Format, FormatOption
 from gnomon.cli.watching import add_watching
 from gnomon.errors import GnomonError, exhaustion
@@ -173,15 +175,9 @@ def build(up: Up) -> typer.Typer:
         import asyncio
 
         from gnomon.cli.copying import copy
+        from gnomon.cli.stores import open_store
 
-        try:
-            root = Path(running_file.find(data_dir, os.environ).data_dir)
-        except running_file.NotRunning as error:
-            # The store is a directory: it is there whether Gnomon runs or not.
-            if not error.data_dir.is_dir():
-                raise
-            root = error.data_dir.resolve()
-        typer.echo(asyncio.run(copy(root, source, target)))
+        typer.echo(asyncio.run(copy(open_store(data_dir, os.environ), source, target)))
 
     @app.command(
         "aws",
@@ -197,6 +193,8 @@ def build(up: Up) -> typer.Typer:
         os.execve(program, [program, *context.args], environ)  # noqa: S606 - the CLI takes over
 
     add_watching(app)
+    add_capturing(app)
+    add_keys(app)
     return app
 
 

@@ -96,6 +96,19 @@ def print_status(running: Running, status: dict[str, Any]) -> None:
     )
 
 
+def print_keys(keys: list[dict[str, Any]]) -> None:
+    """The table of `gnomon keys list`."""
+    _print(
+        _console(),
+        "Keys",
+        ("key", "aliases", "state", "created", "description"),
+        [
+            (k["arn"], ", ".join(k["aliases"]), k["state"], k["created"], k["description"])
+            for k in keys
+        ],
+    )
+
+
 def overcommitted(machine: dict[str, int]) -> list[str]:
     """A line for each share of the machine that instance types promise more of than there is."""
     gib = 1024**3
