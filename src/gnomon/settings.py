@@ -135,6 +135,16 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True)
+class MetricSettings:
+    """For how long metrics are kept, and how finely: as CloudWatch does."""
+
+    # Days for which periods of a minute are kept, then of five, then of an hour.
+    minute_days: float = 15.0
+    five_minute_days: float = 63.0
+    hour_days: float = 455.0
+
+
+@dataclass(frozen=True)
 class ExternalSettings:
     """Servers that run already and answer for an image (`gnomon.hosting.servers` checks them)."""
 
@@ -209,6 +219,7 @@ class Settings:
     quotas: QuotaSettings = QuotaSettings()
     objects: ObjectsSettings = ObjectsSettings()
     keys: KeysSettings = KeysSettings()
+    metrics: MetricSettings = MetricSettings()
 
 
 def load(

@@ -29,6 +29,8 @@ def test_a_flush_says_what_was_counted_since_the_last():
                         metric.ERRORS_5XX: 1,
                         metric.INVOCATIONS: 2,
                         metric.INVOCATIONS_PER_INSTANCE: 1.0,
+                        metric.MODEL_LATENCY_US + metric.SUM_SUFFIX: 3000,
+                        metric.OVERHEAD_LATENCY_US + metric.SUM_SUFFIX: 200,
                     },
                     {
                         metric.MODEL_LATENCY_US: {bucket_of(1000): 1, bucket_of(2000): 1},
@@ -66,6 +68,7 @@ def test_what_the_spool_refuses_is_added_up():
         metric.INVOCATIONS_PER_INSTANCE: 2,
         metric.MODEL_ERRORS: 1,
         metric.ERRORS_4XX: 1,
+        metric.MODEL_LATENCY_US + metric.SUM_SUFFIX: 2000,
     }
     assert counters.flush(NOON_S + 4)
     assert len(spool.frames) == 1

@@ -13,7 +13,8 @@ from gnomon.testing.fake_upstream import FakeUpstream
 from gnomon.testing.raw_http import invocation
 from gnomon.testing.router_rig import endpoint, running_router, variant
 
-SETTINGS = RouterSettings(drain_idle_s=0.0)
+# On a busy machine a connection may take longer than production gives it.
+SETTINGS = RouterSettings(drain_idle_s=0.0, connect_time_limit_s=10.0)
 
 
 @pytest.fixture

@@ -7,10 +7,14 @@ import pytest
 import structlog
 
 from gnomon.aws.json_protocol import MAX_BODY_BYTES
+from gnomon.control.cloudwatch import api as cloudwatch
+from gnomon.control.cloudwatch.api import CloudWatch
+from gnomon.control.cloudwatch.reading import Readings
 from gnomon.control.reports import Reports
 from gnomon.control.status import Machine, Status
 from gnomon.control.warnings import Warnings
 from gnomon.model.lifecycle import ENDPOINT
+from gnomon.settings import MetricSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.testing.control import FakeClock, running_control
@@ -36,6 +40,9 @@ async def client(tmp_path):
     ):
         app = build_app(
             control.api,
+            CloudWatch(
+                cloudwatch.load(), Readings(control.transactions, telemetry, MetricSettings())
+            ),
             Reports(control.transactions, telemetry),
             Status(
                 control.transactions,

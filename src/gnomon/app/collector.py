@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.cli.time_limits import SPOOL_S
 from gnomon.collector.loop import Collector
+from gnomon.collector.retention import Retention
 from gnomon.model.layout import Layout
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.opening import open_keys, open_objects
@@ -26,10 +28,12 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
 
     objects = open_objects(settings, open_keys(settings))
     collector = Collector(layout.spool, telemetry, objects, capture)
+    retention = Retention(telemetry, settings.metrics, time.time)
     stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(collector.run(stop))
+            group.create_task(retention.run(stop))
             await orders.either()
             stop.set()
         if orders.drain.is_set():

@@ -17,6 +17,8 @@ from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket
 from gnomon.app.machine import SystemClock
 from gnomon.control import api
+from gnomon.control.cloudwatch import api as cloudwatch
+from gnomon.control.cloudwatch.reading import Readings
 from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
@@ -184,6 +186,9 @@ async def main(settings: Settings, orders: Orders) -> None:
     loop_holder.append(loop)
     app = build_app(
         api.Api(api.load(), transactions, floor, Destinations(transactions, objects, keys), ring),
+        cloudwatch.CloudWatch(
+            cloudwatch.load(), Readings(transactions, telemetry, settings.metrics)
+        ),
         Reports(transactions, telemetry),
         Status(
             transactions,

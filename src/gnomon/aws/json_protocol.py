@@ -79,14 +79,19 @@ def parse(
             f"{content_type[:_SHOWN_CHARS]!r}."
         )
     scope = parse_scope(headers.get("authorization"))
-    document = _decode(body)
+    document = decode_object(body)
     shape = operation.input_shape
     return Request(
         operation=operation.name,
-        params={} if shape is None else _read(shape, document, "", 0),
+        params=typed(shape, document),
         region=scope.region if scope else default_region,
         request_id=request_id,
     )
+
+
+def typed(shape: Shape | None, document: Mapping[str, Any]) -> dict[str, Any]:
+    """A decoded body with the types that `shape` gives its members, as in `Request.params`."""
+    return {} if shape is None else dict(_read(shape, document, "", 0))
 
 
 def answer(operation: OperationModel, result: Mapping[str, Any], request_id: str) -> Response:
@@ -108,7 +113,8 @@ def serialize(operation: OperationModel, result: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode(_written(operation.output_shape, result))
 
 
-def _decode(body: bytes) -> dict[str, Any]:
+def decode_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is; an empty body is an empty one. SerializationFailed."""
     try:
         document = msgspec.json.decode(body or b"{}")
     except (ValueError, RecursionError) as error:

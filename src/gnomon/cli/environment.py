@@ -25,6 +25,7 @@ def aws_environment(running: Running) -> dict[str, str]:
         **store,
         "AWS_ENDPOINT_URL_SAGEMAKER": running.url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": running.url,
+        "AWS_ENDPOINT_URL_CLOUDWATCH": running.url,
         "AWS_ACCESS_KEY_ID": "gnomon",
         "AWS_SECRET_ACCESS_KEY": "gnomon",
         "AWS_DEFAULT_REGION": running.region,

@@ -24,6 +24,8 @@ PAIRS_LOST = "pairs_lost"
 
 MODEL_LATENCY_US = "model_latency_us"
 OVERHEAD_LATENCY_US = "overhead_latency_us"
+# Behind a histogram's name: the count that is the exact sum of its values.
+SUM_SUFFIX = ".sum"
 
 DropReason = Literal[
     "over_budget",

@@ -45,7 +45,9 @@ class Cell:
         "_is_changed",
         "_key",
         "_latencies",
+        "_latency_us",
         "_mirrored",
+        "_overhead_us",
         "_overheads",
         "_per_instance",
     )
@@ -63,7 +65,9 @@ class Cell:
         self._mirrored = 0
         self._counts: dict[str, float] = {}
         self._latencies: dict[int, int] = {}
+        self._latency_us = 0
         self._overheads: dict[int, int] = {}
+        self._overhead_us = 0
 
     def add(self, name: str) -> None:
         """Count one of what is rare."""
@@ -73,10 +77,14 @@ class Cell:
     def answered(self, status: int, instances: int, latency_s: float, overhead_s: float) -> None:
         """One invocation that the model answered, on a variant with so many instances."""
         self._invoked(instances)
-        bucket = bucket_of(int(latency_s * _US))
+        latency_us = int(latency_s * _US)
+        bucket = bucket_of(latency_us)
         self._latencies[bucket] = self._latencies.get(bucket, 0) + 1
-        bucket = bucket_of(int(overhead_s * _US))
+        self._latency_us += latency_us
+        overhead_us = int(overhead_s * _US)
+        bucket = bucket_of(overhead_us)
         self._overheads[bucket] = self._overheads.get(bucket, 0) + 1
+        self._overhead_us += overhead_us
         if not 200 <= status < 300:
             self.add(metric.MODEL_ERRORS)
             if status >= 400:
@@ -87,8 +95,10 @@ class Cell:
         self._invoked(instances)
         self.add(metric.MODEL_ERRORS)
         if waited_s is not None:
-            bucket = bucket_of(int(waited_s * _US))
+            latency_us = int(waited_s * _US)
+            bucket = bucket_of(latency_us)
             self._latencies[bucket] = self._latencies.get(bucket, 0) + 1
+            self._latency_us += latency_us
 
     def broken_off(self, instances: int) -> None:
         """One invocation that the router ended; no fault of the model's."""
@@ -117,6 +127,8 @@ class Cell:
             (metric.CANDIDATES, self._candidates),
             (metric.MIRRORED, self._mirrored),
             (metric.SAMPLED, self._mirrored),
+            (metric.MODEL_LATENCY_US + metric.SUM_SUFFIX, self._latency_us),
+            (metric.OVERHEAD_LATENCY_US + metric.SUM_SUFFIX, self._overhead_us),
         ):
             if count:
                 counts[name] = counts.get(name, 0) + count

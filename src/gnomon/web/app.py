@@ -1,4 +1,6 @@
-"""What control serves over HTTP: SageMaker's API at `/`, Gnomon's own below `/gnomon/v1`."""
+"""What control serves over HTTP: SageMaker's and CloudWatch's APIs at `/`, Gnomon's own below
+`/gnomon/v1`.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +13,37 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from gnomon.aws.cloudwatch_protocol import is_cloudwatch
 from gnomon.aws.json_protocol import MAX_BODY_BYTES
 from gnomon.control.api import Api
+from gnomon.control.cloudwatch.api import CloudWatch
 from gnomon.control.reports import Reports
 from gnomon.control.status import Status
 from gnomon.errors import GnomonError, MachineExhausted, ResourceNotFound, ValidationFailed
 
 
-def build_app(api: Api, reports: Reports, status: Status) -> Starlette:
+def build_app(api: Api, cloudwatch: CloudWatch, reports: Reports, status: Status) -> Starlette:
     """The whole application of the control process."""
 
-    async def sagemaker(request: Request) -> Response:
+    async def aws(request: Request) -> Response:
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 # The rest is not read; what is there is refused for its length.
                 break
-        answer = await api.handle(request.method, request.url.path, request.headers, bytes(body))
+        if is_cloudwatch(request.headers):
+            answer = await cloudwatch.handle(request.headers, bytes(body))
+        else:
+            answer = await api.handle(
+                request.method, request.url.path, request.headers, bytes(body)
+            )
         return Response(answer.body, answer.status, dict(answer.headers))
 
     return Starlette(
         routes=[
             Mount("/gnomon/v1", build_extensions(reports, status)),
-            Route("/{path:path}", sagemaker, methods=["GET", "POST", "PUT", "DELETE", "HEAD"]),
+            Route("/{path:path}", aws, methods=["GET", "POST", "PUT", "DELETE", "HEAD"]),
         ]
     )
 

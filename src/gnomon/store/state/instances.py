@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -67,6 +68,35 @@ async def latest_instances(
     )
     rows = await connection.execute(query)
     return [from_row(InstanceRecord, row) for row in rows.mappings()][::-1]
+
+
+@dataclass(frozen=True)
+class NamedVariant:
+    """A variant that had an instance, now or before, with its endpoint: names and ids."""
+
+    endpoint_name: str
+    variant_name: str
+    endpoint_id: str
+    variant_id: str
+
+
+async def variants_named(
+    connection: AsyncConnection,
+    endpoint_name: str | None = None,
+    variant_name: str | None = None,
+) -> list[NamedVariant]:
+    """Variants by name, or of every name, in the order of names; deleted ones included."""
+    columns = _instances.c
+    query = (
+        select(columns.endpoint_name, columns.variant_name, columns.endpoint_id, columns.variant_id)
+        .distinct()
+        .order_by(columns.endpoint_name, columns.variant_name)
+    )
+    if endpoint_name is not None:
+        query = query.where(columns.endpoint_name == endpoint_name)
+    if variant_name is not None:
+        query = query.where(columns.variant_name == variant_name)
+    return [NamedVariant(*row) for row in await connection.execute(query)]
 
 
 async def last_endpoint_named(connection: AsyncConnection, name: str) -> str | None:

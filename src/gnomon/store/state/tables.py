@@ -104,6 +104,7 @@ instances = Table(
     Column("light", Boolean, nullable=False, server_default=false()),
     Index("instances_by_endpoint", "endpoint_id", "status"),
     Index("instances_by_status", "status", "endpoint_id"),
+    Index("instances_by_name", "endpoint_name", "variant_name", "endpoint_id", "variant_id"),
 )
 
 experiments = _named(

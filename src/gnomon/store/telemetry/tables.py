@@ -33,10 +33,12 @@ metric_counts = Table(
     Column("experiment_id", String, nullable=False),
     Column("name", String, nullable=False),
     Column("value", Float, nullable=False),
+    # As CloudWatch asks: one metric of one variant over a time.
     PrimaryKeyConstraint(
-        "endpoint_id", "minute", "variant_id", "instance_id", "experiment_id", "name"
+        "endpoint_id", "name", "variant_id", "minute", "instance_id", "experiment_id"
     ),
     Index("metric_counts_by_experiment", "experiment_id", "minute"),
+    Index("metric_counts_by_minute", "minute"),
 )
 
 # Latencies; `counts` is the MessagePack of bucket to count (`gnomon.stats.histogram`).
@@ -51,9 +53,10 @@ metric_histograms = Table(
     Column("name", String, nullable=False),
     Column("counts", LargeBinary, nullable=False),
     PrimaryKeyConstraint(
-        "endpoint_id", "minute", "variant_id", "instance_id", "experiment_id", "name"
+        "endpoint_id", "name", "variant_id", "minute", "instance_id", "experiment_id"
     ),
     Index("metric_histograms_by_experiment", "experiment_id", "minute"),
+    Index("metric_histograms_by_minute", "minute"),
 )
 
 # Both answers to one mirrored request. A status of 0 is no answer, and the failure says why.

@@ -1,0 +1,135 @@
+"""Which metrics CloudWatch shows of an endpoint's variants, and what they are made of.
+
+Names, units and meanings are Amazon's: SageMaker Developer Guide, "Metrics for monitoring Amazon
+SageMaker AI with Amazon CloudWatch". A metric of counts has one sample a request: 1 or 0 for what
+was counted or not, 1 / instances for InvocationsPerInstance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gnomon.model import metric
+from gnomon.stats.datapoints import Distribution
+from gnomon.store.telemetry import series
+from gnomon.store.telemetry.series import Periods, Variant
+
+INVOCATIONS_NAMESPACE = "AWS/SageMaker"
+ENDPOINTS_NAMESPACE = "/aws/sagemaker/Endpoints"
+
+
+class Metric(Protocol):
+    """How a metric is read."""
+
+    @property
+    def unit(self) -> str:
+        """CloudWatch's word for the unit."""
+
+    async def read(
+        self, connection: AsyncConnection, variants: Collection[Variant], periods: Periods
+    ) -> dict[int, Distribution]:
+        """The index of a period to what was measured in it; empty periods are left out."""
+
+    async def exists(
+        self, connection: AsyncConnection, variant: Variant, since_minute: int
+    ) -> bool:
+        """Whether anything was measured from a minute on."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Of each invocation: whether it was such a one."""
+
+    name: str
+    unit: str = "None"
+
+    async def read(
+        self, connection: AsyncConnection, variants: Collection[Variant], periods: Periods
+    ) -> dict[int, Distribution]:
+        of = await series.counts_by_period(connection, variants, metric.INVOCATIONS, periods)
+        counted = await series.counts_by_period(connection, variants, self.name, periods)
+        # An error belongs to an invocation, but may be counted in the minute behind it.
+        return {
+            period: _ones(
+                counted.get(period, 0.0), max(of.get(period, 0.0), counted.get(period, 0.0))
+            )
+            for period in of.keys() | counted.keys()
+        }
+
+    async def exists(
+        self, connection: AsyncConnection, variant: Variant, since_minute: int
+    ) -> bool:
+        return await series.has_counts(connection, variant, metric.INVOCATIONS, since_minute)
+
+
+@dataclass(frozen=True)
+class PerInstance:
+    """1 / instances of each invocation. Its extremes are its average: the number of instances
+    changes rarely within a period.
+    """
+
+    unit: str = "None"
+
+    async def read(
+        self, connection: AsyncConnection, variants: Collection[Variant], periods: Periods
+    ) -> dict[int, Distribution]:
+        of = await series.counts_by_period(connection, variants, metric.INVOCATIONS, periods)
+        total = await series.counts_by_period(
+            connection, variants, metric.INVOCATIONS_PER_INSTANCE, periods
+        )
+        return {
+            period: Distribution({total.get(period, 0.0) / count: count}, total.get(period, 0.0))
+            for period, count in of.items()
+        }
+
+    async def exists(
+        self, connection: AsyncConnection, variant: Variant, since_minute: int
+    ) -> bool:
+        return await series.has_counts(connection, variant, metric.INVOCATIONS, since_minute)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Values of a histogram, whose buckets are within 1 %; its sum is exact."""
+
+    name: str
+    unit: str
+
+    async def read(
+        self, connection: AsyncConnection, variants: Collection[Variant], periods: Periods
+    ) -> dict[int, Distribution]:
+        found = await series.histograms_by_period(connection, variants, self.name, periods)
+        sums = await series.counts_by_period(
+            connection, variants, self.name + metric.SUM_SUFFIX, periods
+        )
+        return {
+            period: Distribution.of_histogram(histogram.counts, sums.get(period))
+            for period, histogram in found.items()
+        }
+
+    async def exists(
+        self, connection: AsyncConnection, variant: Variant, since_minute: int
+    ) -> bool:
+        return await series.has_histograms(connection, variant, self.name, since_minute)
+
+
+METRICS: dict[tuple[str, str], Metric] = {
+    (INVOCATIONS_NAMESPACE, "Invocations"): Counted(metric.INVOCATIONS),
+    (INVOCATIONS_NAMESPACE, "InvocationsPerInstance"): PerInstance(),
+    (INVOCATIONS_NAMESPACE, "Invocation4XXErrors"): Counted(metric.ERRORS_4XX),
+    (INVOCATIONS_NAMESPACE, "Invocation5XXErrors"): Counted(metric.ERRORS_5XX),
+    (INVOCATIONS_NAMESPACE, "InvocationModelErrors"): Counted(metric.MODEL_ERRORS),
+    (INVOCATIONS_NAMESPACE, "ModelLatency"): Measured(metric.MODEL_LATENCY_US, "Microseconds"),
+    (INVOCATIONS_NAMESPACE, "OverheadLatency"): Measured(
+        metric.OVERHEAD_LATENCY_US, "Microseconds"
+    ),
+}
+
+
+def _ones(ones: float, samples: float) -> Distribution:
+    values = {1.0: ones, 0.0: samples - ones}
+    return Distribution({value: count for value, count in values.items() if count}, ones)
