@@ -128,6 +128,7 @@ async def test_the_status_has_what_is_there(client):
         "wanted_memory_bytes": 0,
         "wanted_gpus": 0,
     }
+    assert status.pop("spool") == {"waiting_bytes": 0, "waited_s": 0.0}
     nothing = ("warnings", "endpoints", "instances", "experiments", "routers")
     assert status == {name: [] for name in nothing}
 

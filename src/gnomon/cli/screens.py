@@ -49,6 +49,12 @@ def print_status(running: Running, status: dict[str, Any]) -> None:
     console = _console()
     for warning in status["warnings"]:
         console.print(f"Warning: {warning}", style="bold")
+    waiting = status["spool"]
+    if waiting["waiting_bytes"]:
+        console.print(
+            f"Waiting for the collector: {waiting['waiting_bytes']:,} bytes, the oldest for "
+            f"{waiting['waited_s']:.1f} s"
+        )
     _print(
         console,
         "Endpoints",

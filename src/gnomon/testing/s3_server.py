@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from pathlib import Path
@@ -45,7 +46,9 @@ class S3Server:
         while not self._answers():
             assert time.monotonic() < deadline_s, f"the S3 server is not up in {_PATIENCE_S} s"
             time.sleep(_LOOK_S)
-        self.client().create_bucket(Bucket=BUCKET)
+        client = self.client()
+        with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=BUCKET)
 
     def stop(self) -> None:
         """As a crash would: nothing that it has acknowledged may be lost by that."""
