@@ -44,9 +44,9 @@ async def test_both_keys_come_back_as_they_were_given_in_all_four_spellings(cont
     ("members", "said"),
     [
         ({"KmsKey": "alias/none"}, "KmsKey: The KMS key alias/none cannot be used: it does not"),
-        (storage(KmsKey="alias/none"), "DataStorageConfig's KmsKey: .*it does not exist"),
+        (storage(KmsKey="alias/none"), "DataStorageConfig.KmsKey: .*it does not exist"),
         ({"KmsKey": "alias/captures"}, "KmsKey: .*it is disabled"),
-        (storage(KmsKey="alias/captures"), "DataStorageConfig's KmsKey: .*it is disabled"),
+        (storage(KmsKey="alias/captures"), "DataStorageConfig.KmsKey: .*it is disabled"),
     ],
 )
 async def test_a_key_that_cannot_be_used_is_refused_by_a_sentence(control, keys, members, said):

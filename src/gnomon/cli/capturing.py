@@ -37,13 +37,20 @@ def add_capturing(app: typer.Typer) -> None:
         _run(experiment, data_dir, show)
 
     @capture.command("cat")
-    def command_cat(experiment: Experiment, data_dir: DataDir = None) -> None:
+    def command_cat(
+        experiment: Experiment,
+        variant: Annotated[
+            str | None, typer.Option(help="Of this variant only, production's or the shadow's.")
+        ] = None,
+        data_dir: DataDir = None,
+    ) -> None:
         """Print every record, a line each, decrypted if need be."""
 
         async def show(objects: ObjectStore, found: list[Captured], _production: str) -> None:
             from gnomon.cli.captured import records
 
-            async for line in records(objects, found):
+            wanted = [item for item in found if variant in (None, item.variant)]
+            async for line in records(objects, wanted):
                 typer.echo(line)
 
         _run(experiment, data_dir, show)

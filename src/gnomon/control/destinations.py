@@ -48,9 +48,8 @@ class Destinations:
             case "CreateEndpointConfig":
                 await self._check_key("KmsKeyId", params.get("KmsKeyId"))
                 capture = params.get("DataCaptureConfig") or {}
-                await self._check(
-                    "DataCaptureConfig", capture.get("DestinationS3Uri"), capture.get("KmsKeyId")
-                )
+                await self._check_key("DataCaptureConfig.KmsKeyId", capture.get("KmsKeyId"))
+                await self._check(capture.get("DestinationS3Uri"), capture.get("KmsKeyId"))
 
     async def _storage_of(self, name: str) -> Mapping[str, Any] | None:
         async with self._transactions.looking() as call:
@@ -59,12 +58,12 @@ class Destinations:
 
     async def _check_storage(self, storage: Mapping[str, Any] | None) -> None:
         if storage:
-            await self._check("DataStorageConfig", storage["Destination"], storage.get("KmsKey"))
+            await self._check_key("DataStorageConfig.KmsKey", storage.get("KmsKey"))
+            await self._check(storage["Destination"], storage.get("KmsKey"))
 
-    async def _check(self, member: str, destination: str | None, key: str | None) -> None:
+    async def _check(self, destination: str | None, key: str | None) -> None:
         if not destination:
             return
-        await self._check_key(f"{member}'s KmsKey", key)
         try:
             parse_prefix(destination)
             async with asyncio.timeout(_TIME_LIMIT_S):
