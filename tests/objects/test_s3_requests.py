@@ -1,5 +1,6 @@
 """What an S3 store is asked, where no store here would answer: SSE-KMS, session tokens."""
 
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -71,6 +72,24 @@ async def test_a_key_that_the_store_refuses_is_said_in_its_words(requests):
     endpoint, _ = requests
     with pytest.raises(ObjectStoreFailed, match=r"KMS\.DisabledException: off"):
         await store(endpoint).put_encrypted("s3://bucket/a", b"x", "alias/disabled")
+
+
+async def test_what_the_environment_says_of_other_stores_is_not_mixed_in(requests, monkeypatch):
+    endpoint, seen = requests
+    for name, value in {
+        "AWS_SESSION_TOKEN": "of-other-credentials",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_SERVER_SIDE_ENCRYPTION": "aws:kms",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+        "http_proxy": "http://127.0.0.1:1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    await store(endpoint).put("s3://bucket/a", b"x")
+    ((_, headers, _),) = seen
+    assert "x-amz-security-token" not in headers
+    assert "x-amz-server-side-encryption" not in headers
+    assert os.environ["AWS_SESSION_TOKEN"] == "of-other-credentials"
 
 
 async def test_a_store_that_is_away_fails_within_seconds():

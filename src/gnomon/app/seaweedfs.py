@@ -89,7 +89,7 @@ def main() -> None:
     port = int(settings.objects.endpoint.rpartition(":")[2])
     os.chdir(layout.seaweedfs)
     command = prepare(port, bucket_of(settings))
-    log = os.open(layout.logs / "seaweedfs.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(layout.seaweedfs_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
     os.execv(command[0], command)  # noqa: S606 - it takes over

@@ -232,8 +232,8 @@ class Supervisor:
                 await self._spawn(child)
                 self._keepers[child.name] = asyncio.create_task(self._keep(child))
                 if child.is_store and not await seaweedfs.answers(self._settings.objects.endpoint):
-                    # What needs it tries again, and `gnomon.app.seaweedfs` says where its log is.
-                    _LOG.error("the S3 server does not answer", log=str(self._layout.logs))
+                    # What needs it tries again.
+                    _LOG.error("the S3 server does not answer", log=str(self._layout.seaweedfs_log))
             await self._announce()
             if self._announced:
                 self._relieving = asyncio.create_task(self._end_former_routers())

@@ -49,7 +49,8 @@ class Destinations:
                 await self._check_key("KmsKeyId", params.get("KmsKeyId"))
                 capture = params.get("DataCaptureConfig") or {}
                 await self._check_key("DataCaptureConfig.KmsKeyId", capture.get("KmsKeyId"))
-                await self._check(capture.get("DestinationS3Uri"), capture.get("KmsKeyId"))
+                if capture.get("EnableCapture"):
+                    await self._check(capture["DestinationS3Uri"], capture.get("KmsKeyId"))
 
     async def _storage_of(self, name: str) -> Mapping[str, Any] | None:
         async with self._transactions.looking() as call:
@@ -61,9 +62,7 @@ class Destinations:
             await self._check_key("DataStorageConfig.KmsKey", storage.get("KmsKey"))
             await self._check(storage["Destination"], storage.get("KmsKey"))
 
-    async def _check(self, destination: str | None, key: str | None) -> None:
-        if not destination:
-            return
+    async def _check(self, destination: str, key: str | None) -> None:
         try:
             parse_prefix(destination)
             async with asyncio.timeout(_TIME_LIMIT_S):

@@ -52,6 +52,10 @@ class Layout:
         return self.root / "seaweedfs"
 
     @property
+    def seaweedfs_log(self) -> Path:
+        return self.logs / "seaweedfs.log"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 

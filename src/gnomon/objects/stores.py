@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -30,6 +33,9 @@ _S3_ERROR = re.compile(r"<Code>([^<]*)</Code>(?:\s*<Message>([^<]*)</Message>)?"
 # A store that does not accept or answer for so long is away. The whole may take longer: archives
 # are gigabytes.
 _PATIENCE = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "1day"}
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+# One store is opened at a time, since that touches the environment.
+_OPENING = threading.Lock()
 # What passes within a second is not worth an error; for the rest, callers have their own patience.
 _RETRIES: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
 
@@ -151,11 +157,14 @@ class S3Objects(_Objects):
         await asyncio.to_thread(self._put, url, data, kms_key)
 
     def _at(self, url: ObjectUrl, kms_key: str = "") -> tuple[Any, str]:
-        credentials = self._credentials()
-        known = self._stores.get((url.bucket, kms_key))
-        if known is None or known[0] != credentials:
-            known = credentials, self._open(url.bucket, kms_key, credentials)
-            self._stores[url.bucket, kms_key] = known
+        # Calls come from several threads.
+        with _OPENING:
+            credentials = self._credentials()
+            known = self._stores.get((url.bucket, kms_key))
+            if known is None or known[0] != credentials:
+                with _without_variables(self._endpoint):
+                    known = credentials, self._open(url.bucket, kms_key, credentials)
+                self._stores[url.bucket, kms_key] = known
         return known[1], url.key
 
     def _url(self, below: ObjectUrl, path: str) -> ObjectUrl:
@@ -181,6 +190,26 @@ class S3Objects(_Objects):
             config["sse_kms_key_id"] = kms_key
         options: Any = {**_PATIENCE, "allow_http": self._endpoint.startswith("http://")}
         return S3Store(bucket, config=config, client_options=options, retry_config=_RETRIES)
+
+
+@contextlib.contextmanager
+def _without_variables(endpoint: str) -> Iterator[None]:
+    """While a store is opened: obstore would mix in what it finds in the environment, such as the
+    session token of other credentials, or an endpoint; and it would ask a proxy for loopback.
+    """
+    host = urlsplit(endpoint).hostname or ""
+    is_here = host == "localhost" or host.startswith("127.") or host == "::1"
+    hidden = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("AWS_") or (is_here and name.upper() in _PROXIES)
+    }
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _chunks(url: str, result: obstore.GetResult) -> Iterator[bytes]:
