@@ -30,12 +30,13 @@ def read_records(text: str) -> list[Record]:
 
 
 def parse(line: str) -> Record:
-    """Raises KeyError or ValueError for a line that is no record of an answered flight."""
+    """Raises KeyError or ValueError for a line that is no record of a flight."""
     value: Mapping[str, Any] = json.loads(line)
     return Record(
         event_id=value["eventMetadata"]["eventId"],
         number=int(value["eventMetadata"]["inferenceId"]),
-        label=value["captureData"]["endpointOutput"]["data"].strip(),
+        # A request that was not answered has no output.
+        label=value["captureData"].get("endpointOutput", {"data": ""})["data"].strip(),
         text=line,
     )
 

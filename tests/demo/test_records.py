@@ -22,6 +22,12 @@ def test_a_record_is_read_from_its_line():
     assert (record.event_id, record.number, record.label) == ("e1", 7, "1")
 
 
+def test_a_request_without_an_answer_has_no_label():
+    record = json.loads(line("e1", 7, "1"))
+    del record["captureData"]["endpointOutput"]
+    assert parse(json.dumps(record)).label == ""
+
+
 def test_every_line_is_a_record():
     text = "".join(line(event, 1, "0") + "\n" for event in ("e1", "e2", "e3"))
     assert [record.event_id for record in read_records(text)] == ["e1", "e2", "e3"]

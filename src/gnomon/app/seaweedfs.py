@@ -57,7 +57,8 @@ def placed(objects: ObjectsSettings, environ: Mapping[str, str]) -> ObjectsSetti
         with socket.create_server((_HOST, objects.port)) as server:
             port = server.getsockname()[1]
     except OSError as error:
-        reason = error.strerror or str(error)
+        # Its own text says the address again.
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise CannotListen(_HOST, objects.port, "s3-port", reason) from error
     return replace(objects, endpoint=f"http://{_HOST}:{port}")
 
