@@ -43,6 +43,17 @@ class ServerSettings:
 
 
 @dataclass(frozen=True)
+class TlsSettings:
+    """What both listeners speak TLS with. Paths, from the data directory on unless absolute."""
+
+    # The certificate and what it was issued by, in PEM; empty: no TLS.
+    certificate_file: str = ""
+    key_file: str = ""
+    # What clients verify the certificate by, for `gnomon env`; empty: they know it without.
+    ca_file: str = ""
+
+
+@dataclass(frozen=True)
 class AwsSettings:
     """What AWS would know of the caller."""
 
@@ -212,6 +223,7 @@ class Settings:
 
     data_dir: Path
     server: ServerSettings = ServerSettings()
+    tls: TlsSettings = TlsSettings()
     aws: AwsSettings = AwsSettings()
     router: RouterSettings = RouterSettings()
     spool: SpoolSettings = SpoolSettings()

@@ -1,9 +1,17 @@
+import asyncio
 import socket
 from contextlib import closing, contextmanager
+from socket import IPPROTO_TCP, TCP_NODELAY
 
 import pytest
 
-from gnomon.app.listening import control_socket, open_sockets, refuse_beyond_loopback, url
+from gnomon.app.listening import (
+    control_socket,
+    open_sockets,
+    passing_socket,
+    refuse_beyond_loopback,
+    url,
+)
 from gnomon.errors import SettingsError
 from gnomon.settings import ServerSettings
 
@@ -59,9 +67,36 @@ def test_a_port_that_another_gnomon_listens_on_is_refused_by_its_option():
 )
 def test_an_address_with_colons_is_in_brackets_in_a_url(host, expected):
     assert url(host, 8500) == expected
+    assert url(host, 8500, has_tls=True) == expected.replace("http", "https")
+
+
+def test_what_routers_pass_on_comes_by_a_socket_of_this_user_alone(tmp_path):
+    deep = tmp_path / ("d" * 110)
+    deep.mkdir()
+    path = deep / "control.sock"
+    for _ in range(2):
+        # The former one's file is left where it was killed.
+        with closing(passing_socket(path)):
+            assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
 def test_other_machines_are_kept_out(host):
     with pytest.raises(SettingsError, match="loopback only"):
         refuse_beyond_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_an_accepted_connection_sends_at_once(host):
+    # Else the body of an answer, which is sent behind its head, waits 40 ms on a kept connection.
+    accepted = asyncio.Queue()
+
+    async def note(_, writer):
+        accepted.put_nowait(writer.get_extra_info("socket").getsockopt(IPPROTO_TCP, TCP_NODELAY))
+        writer.close()
+
+    with closing(control_socket(ServerSettings(host, 0, 0))) as bound:
+        port = bound.getsockname()[1]
+        async with await asyncio.start_server(note, sock=bound):
+            with closing(await asyncio.to_thread(socket.create_connection, (host, port), 5)):
+                assert await asyncio.wait_for(accepted.get(), 5)

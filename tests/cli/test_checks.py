@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gnomon.cli.checks import Level, findings
-from gnomon.cli.facts import Directory, Facts, Package, Port, Service
+from gnomon.cli.facts import Directory, Facts, Package, Port, Service, ShownCertificate
 
 GIB = 1024**3
 DIRECTORY = Directory(
@@ -32,6 +32,7 @@ WELL = Facts(
     directory=DIRECTORY,
     min_free_bytes=GIB // 2,
     settings_error="",
+    certificate=ShownCertificate(Path("/d/c.pem"), 100),
     ports=(Port("port", "127.0.0.1:8500", "free"),),
     service=Service("none"),
     spool_bytes=0,
@@ -50,6 +51,10 @@ def a_directory(**changes):
 
 def a_port(state, reason=""):
     return {"ports": (Port("port", "127.0.0.1:8500", state, reason),)}
+
+
+def a_certificate(*facts, **more):
+    return {"certificate": ShownCertificate(Path("/d/c.pem"), *facts, **more)}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +81,11 @@ def a_port(state, reason=""):
         (a_directory(free_bytes=GIB), "warn", "disk space", "Make room"),
         (a_directory(free_bytes=1), "fail", "disk space", "Make room"),
         ({"settings_error": "x is wrong."}, "fail", "settings", "x is wrong."),
+        (a_certificate(failure="no"), "fail", "certificate", "/d/c.pem cannot be read (no)"),
+        (a_certificate(-1), "fail", "certificate", "has ended. `gnomon tls init --renew`"),
+        (a_certificate(29), "warn", "certificate", "ends in 29 days. `gnomon tls init --renew`"),
+        (a_certificate(30), "ok", "certificate", "ends in 30 days."),
+        (a_certificate(30, is_key_open=True), "warn", "certificate", "chmod 600"),
         ({"service": Service("changing")}, "warn", "gnomon", "starting or ending"),
         ({"service": Service("runs", "1.0", failure="No.")}, "fail", "gnomon", "No."),
         ({"service": Service("runs", "0.9", 3.0)}, "warn", "gnomon", "0.9 runs, 1.0 is installed"),

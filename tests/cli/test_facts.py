@@ -4,6 +4,7 @@ import socket
 import pytest
 
 from gnomon.cli.facts import gather, packages
+from gnomon.testing.certificates import local_tls
 
 
 @pytest.fixture
@@ -53,6 +54,24 @@ def test_a_port_that_somebody_listens_on_is_taken(tmp_path, environ):
 def test_a_setting_that_cannot_be_read_is_a_fact(tmp_path, environ):
     (tmp_path / "gnomon.toml").write_text("[server]\nport = 'many'\n")
     assert "server.port" in gather(tmp_path, environ).settings_error
+
+
+def test_a_certificate_is_looked_at_with_its_key(tmp_path, environ):
+    assert gather(tmp_path, environ).certificate is None
+    pair = local_tls(tmp_path).pair
+    named = {
+        **environ,
+        "GNOMON_TLS_CERTIFICATE_FILE": "tls/server.pem",
+        "GNOMON_TLS_KEY_FILE": "tls/server-key.pem",
+    }
+    found = gather(tmp_path, named).certificate
+    assert (found.file, found.ends_in_days, found.is_key_open) == (pair.certificate, 824, False)
+    pair.key.chmod(0o640)
+    assert gather(tmp_path, named).certificate.is_key_open
+    pair.certificate.write_text("x")
+    assert "not in PEM" in gather(tmp_path, named).certificate.failure
+    pair.certificate.unlink()
+    assert "No such file" in gather(tmp_path, named).certificate.failure
 
 
 def test_packages_are_those_that_are_always_needed():

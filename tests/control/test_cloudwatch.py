@@ -54,7 +54,11 @@ async def telemetry(tmp_path):
 async def url(control, telemetry):
     readings = Readings(control.transactions, telemetry, MetricSettings())
     app = build_app(
-        control.api, cloudwatch.CloudWatch(cloudwatch.load(), readings), reports=None, status=None
+        control.api,
+        cloudwatch.CloudWatch(cloudwatch.load(), readings),
+        reports=None,
+        status=None,
+        scrape=None,
     )
     server = _Server(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")

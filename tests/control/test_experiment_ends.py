@@ -250,6 +250,8 @@ async def test_what_goes_wrong_before_a_test_runs_cancels_it_and_production_serv
             control.clock.shift_s = 601
         found = await control.until_experiment("exp", "Cancelled")
         assert said in found["StatusReason"]
+        assert "The endpoint serves on as before." in found["StatusReason"]
+        assert "reate the test again" in found["StatusReason"]
         assert "CompletionTime" in found
         endpoint = await control.until_endpoint("ep", "InService")
         assert shape(endpoint) == BACK
@@ -318,3 +320,44 @@ async def test_a_single_variant_and_several_production_variants_are_no_test(cont
     with pytest.raises(CallRefused, match="has 2 production variants") as refused:
         await control.call("CreateInferenceExperiment", **experiment_request())
     assert refused.value.code == "ValidationException"
+
+
+async def test_an_endpoint_that_a_test_makes_and_that_fails_cancels_the_test(control):
+    await make_model(control, "prod", "s3://bucket/missing.tar.gz")
+    await make_model(control, "shad")
+    await control.call("CreateInferenceExperiment", **experiment_request(EndpointName="fresh"))
+    found = await control.until_experiment("exp", "Cancelled")
+    assert "The endpoint fresh is Failed: Failed to download" in found["StatusReason"]
+    assert "Create the test again on an endpoint that is InService." in found["StatusReason"]
+    assert found["EndpointMetadata"]["EndpointStatus"] == "Failed"
+
+
+async def test_a_test_sizes_production_as_it_says_and_gives_the_size_back(control):
+    await make_endpoint(control)
+    await make_model(control, "shad")
+    variants = [model_variant("prod", P, 2), model_variant("shad", S)]
+    await running(control, ModelVariants=variants)
+    assert shape(await control.call("DescribeEndpoint", EndpointName="ep")) == (
+        [(P, 1.0, 2)],
+        [(S, 0.5, 1)],
+    )
+    await stop(control, ModelVariantActions={S: "Remove"})
+    await until_shape(control, BACK)
+
+
+async def test_a_running_test_ends_at_the_time_that_an_update_gives_it(control):
+    await make_endpoint(control)
+    await make_model(control, "shad")
+    found = await running(control)
+    for days, sentence in ((31, "more than 30 days"), (-1, "in the future")):
+        late = found["Schedule"]["StartTime"] + dt.timedelta(days=days)
+        with pytest.raises(CallRefused, match=sentence) as refused:
+            await control.call("UpdateInferenceExperiment", Name="exp", Schedule={"EndTime": late})
+        assert refused.value.code == "ValidationException"
+    end = dt.datetime.fromtimestamp(int(control.clock.now_s()) + 3600, dt.UTC)
+    await control.call("UpdateInferenceExperiment", Name="exp", Schedule={"EndTime": end})
+    found = await control.until_experiment("exp", "Running")
+    assert found["Schedule"]["EndTime"] == end
+    control.clock.shift_s = 3601
+    found = await control.until_experiment("exp", "Completed")
+    assert found["CompletionTime"] >= end

@@ -338,6 +338,32 @@ async def test_a_running_test_cannot_be_deleted_and_an_ended_one_leaves_nothing(
             "InstanceCount of at least 1",
         ),
         (
+            {
+                "ModelVariants": [
+                    model_variant("prod", "AllTraffic", count=0),
+                    model_variant("shad", "Shadow-01"),
+                ]
+            },
+            "ValidationException",
+            "AllTraffic needs an InstanceCount of at least 1",
+        ),
+        (
+            {
+                "ModelVariants": [
+                    model_variant("prod", "Other"),
+                    model_variant("shad", "Shadow-01"),
+                ],
+                "ShadowModeConfig": shadow_mode(50) | {"SourceModelVariantName": "Other"},
+            },
+            "ValidationException",
+            "is not the endpoint's production variant, which is AllTraffic",
+        ),
+        (
+            {"ShadowModeConfig": shadow_mode(50) | {"SourceModelVariantName": "Shadow-01"}},
+            "ValidationException",
+            "must be different variants",
+        ),
+        (
             {"Schedule": {"EndTime": dt.datetime(2020, 1, 1, tzinfo=dt.UTC)}},
             "ValidationException",
             "must be in the future",
@@ -345,7 +371,7 @@ async def test_a_running_test_cannot_be_deleted_and_an_ended_one_leaves_nothing(
         (
             {"DataStorageConfig": {"Destination": "https://bucket/x"}},
             "ValidationException",
-            "https://bucket/x",
+            "https://bucket/x.*does not start with s3://",
         ),
         (
             {"DataStorageConfig": {"Destination": "s3://My_Bucket/x"}},

@@ -176,7 +176,7 @@ async def test_little_free_space_refuses_what_is_new_and_nothing_else(control, t
 async def test_what_is_out_of_order_is_said_for_each_thing(control, full, tmp_path):
     reports = {}
     spool = tmp_path / "spool"
-    warnings = Warnings(control.api.floor, (full.database,), reports.get, spool, control.clock)
+    warnings = Warnings(control.api.floor, (full.database,), reports.get, spool, control.clock, str)
     router = Incarnation("r", 0, 1, 0.0, "boot")
     record = type("Row", (), {"id": "r", "slot": 0, "dead_since_s": None})()
     reports["r"] = Report(router, 1, ())

@@ -186,32 +186,6 @@ async def test_models_configurations_and_endpoints_are_listed_too(control):
     assert [e["EndpointName"] for e in failed["Endpoints"]] == ["ep1"]
 
 
-async def test_a_list_reads_no_row_that_it_does_not_show(control):
-    """The filters are answered from an index: SQLite's plan says so."""
-    async with control.transactions.database.reading() as connection:
-        for sort_key, index in (
-            ("created_at_s", "experiments_by_creation"),
-            ("name_key", "experiments_by_name"),
-            ("status, created_at_s", "experiments_by_status"),
-        ):
-            rows = await connection.exec_driver_sql(
-                "EXPLAIN QUERY PLAN SELECT id FROM experiments WHERE name_key LIKE '%x%' "
-                f"AND modified_at_s > 3 ORDER BY {sort_key}, id LIMIT 100"
-            )
-            (plan,) = [row[3] for row in rows]
-            assert plan == f"SCAN experiments USING COVERING INDEX {index}"
-
-
-async def test_control_finds_what_is_due_by_index(control):
-    async with control.transactions.database.reading() as connection:
-        rows = await connection.exec_driver_sql(
-            "EXPLAIN QUERY PLAN SELECT id, name, status FROM experiments "
-            "WHERE due_at_s <= 3.0 ORDER BY due_at_s, id"
-        )
-        plans = [row[3] for row in rows]
-    assert any("INDEX experiments_by_due (due_at_s<?)" in plan for plan in plans), plans
-
-
 def test_a_record_of_each_listed_kind_has_what_it_is_sorted_by():
     assert {"name", "created_at_s", "id"} <= set(ModelRecord.__struct_fields__)
     assert "name_key" in MODELS.table.c

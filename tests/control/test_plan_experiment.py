@@ -62,6 +62,7 @@ def test_an_endpoint_that_went_back_by_itself_cancels_the_test_with_its_reason()
     (action,) = plan(experiment, endpoint)
     assert action.status == "Cancelled"
     assert action.reason.startswith("no ping The endpoint serves on as before.")
+    assert action.reason.endswith("Mend the cause, and create the test again.")
 
 
 def test_a_running_test_ends_at_its_time_and_goes_back():
@@ -92,6 +93,7 @@ def test_a_test_that_could_not_begin_within_its_window_is_cancelled(status):
     experiment = an_experiment(status=status, plan=a_plan())
     (action,) = plan(experiment, view(status="Updating"), now_s=1000.0)
     assert (action.status, "whole window" in action.reason) == ("Cancelled", True)
+    assert action.reason.endswith("Create it again with a later EndTime.")
 
 
 def test_a_late_start_waits_for_its_endpoint_and_keeps_its_end():
@@ -124,6 +126,7 @@ def test_when_the_end_state_cannot_be_had_the_shadow_alone_is_dropped():
     assert (target.production, target.shadow, target.experiment) == (TEST.production, None, None)
     assert action.ending.outcome == "Cancelled"
     assert "no ping" in action.ending.reason
+    assert action.ending.reason.endswith("bring it to that state with UpdateEndpoint.")
 
 
 @pytest.mark.parametrize(
@@ -141,12 +144,19 @@ def test_an_endpoint_that_is_another_by_now_takes_no_test(status, production):
     (action,) = plan(an_experiment(status=status), endpoint)
     assert action.status == "Cancelled"
     assert "by now" in action.reason
+    assert "Create the test again" in action.reason
 
 
 def test_an_update_is_over_when_the_endpoint_has_settled():
     experiment = an_experiment(status="Updating", plan=a_plan(resume_status="Running"))
     assert plan(experiment, view(TEST, "Updating")) == []
     assert plan(experiment, view(TEST)) == [SetStatus("Running")]
+
+
+@pytest.mark.parametrize("endpoint", [None, view(status="Failed"), view(status="Updating")])
+def test_an_update_of_a_scheduled_test_asks_nothing_of_the_endpoint(endpoint):
+    experiment = an_experiment(status="Updating", plan=a_plan(resume_status="Created"))
+    assert plan(experiment, endpoint) == [SetStatus("Created")]
 
 
 def test_nothing_is_left_to_do_for_a_test_that_runs():

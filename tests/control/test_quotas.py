@@ -138,6 +138,7 @@ async def test_a_scheduled_test_without_room_at_its_start_is_cancelled_and_produ
     limited.clock.shift_s = 601
     found = await limited.until_experiment("exp", "Cancelled")
     assert 'set "ml.m5.xlarge" in [quotas.instances]' in found["StatusReason"]
+    assert found["StatusReason"].endswith("Create the test again then.")
     endpoint = await limited.call("DescribeEndpoint", EndpointName="ep")
     assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == (
         "InService",

@@ -1,7 +1,15 @@
 """What is not an endpoint's goes to control as it came."""
 
-import pytest
+import asyncio
+from contextlib import closing
+from pathlib import Path
 
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from gnomon.app.listening import passing_socket
 from gnomon.testing import fake_upstream
 from gnomon.testing.fake_upstream import FakeUpstream
 from gnomon.testing.raw_http import post
@@ -16,7 +24,7 @@ async def control():
 
 @pytest.fixture
 async def rig(tmp_path, control):
-    async with running_router(tmp_path, control_port=control.port) as running:
+    async with running_router(tmp_path, control=("127.0.0.1", control.port)) as running:
         yield running
 
 
@@ -82,3 +90,49 @@ async def test_control_that_is_away_is_a_503(rig, control):
         assert answer.headers["content-type"] == "application/json"
         await control.start()
         assert (await client.ask(post("/", b"back"))).body == b"back"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("sagemaker", "list_models"),
+        ("cloudwatch", "list_metrics"),
+        # Speaks the query protocol, as older clients of CloudWatch do.
+        ("sts", "get_caller_identity"),
+    ],
+)
+async def test_clients_of_every_protocol_read_that_control_is_away(tmp_path, service, operation):
+    async with running_router(tmp_path) as rig:
+        client = boto3.client(
+            service,
+            endpoint_url=f"http://127.0.0.1:{rig.port}",
+            region_name="us-east-1",
+            aws_access_key_id="x",
+            aws_secret_access_key="x",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        with pytest.raises(ClientError) as refused:
+            await asyncio.to_thread(getattr(client, operation))
+    found = refused.value.response
+    assert found["Error"]["Code"] == "ServiceUnavailable"
+    assert "control process cannot be reached" in found["Error"]["Message"]
+    assert found["ResponseMetadata"]["HTTPStatusCode"] == 503
+    assert found["ResponseMetadata"]["HTTPHeaders"]["x-amzn-requestid"]
+
+
+async def test_control_is_reached_by_a_unix_socket_however_deep_it_lies(tmp_path):
+    path = Path(tmp_path / ("d" * 110)) / "control.sock"
+    path.parent.mkdir()
+
+    async def pong(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\npong")
+        writer.close()
+
+    async with running_router(tmp_path, control=path) as rig, rig.client() as client:
+        # Never there, there, killed.
+        assert (await client.ask(post("/", b"{}"))).status == 503
+        with closing(passing_socket(path)) as listener:
+            async with await asyncio.start_unix_server(pong, sock=listener):
+                assert (await client.ask(post("/", b"{}"))).body == b"pong"
+        assert (await client.ask(post("/", b"{}"))).status == 503

@@ -47,7 +47,7 @@ async def test_a_server_that_dies_right_after_its_answer_gets_nothing_more():
     clock = SystemClock()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        pool = Pool("127.0.0.1", server.getsockname()[1], 60.0, LIMITS, clock)
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock)
         first = Asked(clock)
         pool.submit(first)
         connection = await accept_and_answer(server)

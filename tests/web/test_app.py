@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 import structlog
+from prometheus_client.parser import text_string_to_metric_families
 
 from gnomon.aws.json_protocol import MAX_BODY_BYTES
 from gnomon.control.cloudwatch import api as cloudwatch
@@ -12,12 +13,16 @@ from gnomon.control.cloudwatch.api import CloudWatch
 from gnomon.control.cloudwatch.reading import Readings
 from gnomon.control.reports import Reports
 from gnomon.control.status import Machine, Status
+from gnomon.control.totals import Scrape
 from gnomon.control.warnings import Warnings
+from gnomon.model import metric
 from gnomon.model.lifecycle import ENDPOINT
 from gnomon.settings import MetricSettings
-from gnomon.store.database import Database, sqlite_url
-from gnomon.store.migrate import migrate
+from gnomon.stats.histogram import bucket_of
+from gnomon.store.state.instances import instances_of
+from gnomon.store.telemetry import ingest
 from gnomon.testing.control import FakeClock, running_control
+from gnomon.testing.databases import migrated
 from gnomon.testing.fake_host import FakeMachine
 from gnomon.testing.requests import make_config, make_endpoint, make_model
 from gnomon.web.app import build_app
@@ -26,15 +31,13 @@ from gnomon.web.app import build_app
 def warnings(control, telemetry, path):
     databases = (control.transactions.database, telemetry)
     report_of = control.feed.report_of
-    return Warnings(control.api.floor, databases, report_of, path / "spool", control.clock)
+    return Warnings(control.api.floor, databases, report_of, path / "spool", control.clock, str)
 
 
 @pytest.fixture
 async def client(tmp_path):
-    url = sqlite_url(tmp_path / "telemetry.db")
-    await migrate("telemetry", url)
-    telemetry = Database(url)
     async with (
+        migrated("telemetry", tmp_path) as telemetry,
         FakeMachine(listens=True).closing() as machine,
         running_control(tmp_path, machine, FakeClock()) as control,
     ):
@@ -50,12 +53,13 @@ async def client(tmp_path):
                 Machine(cores=2, memory_bytes=2**33),
                 runs_here,
             ),
+            Scrape(control.transactions, telemetry),
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gnomon") as client:
             client.control = control
+            client.telemetry = telemetry
             yield client
-    await telemetry.close()
 
 
 def runs_here(image):
@@ -250,3 +254,49 @@ async def test_the_extensions_describe_themselves(client):
     document = (await client.get("/gnomon/v1/openapi.json")).json()
     assert "/experiments/{name}/report" in document["paths"]
     assert json.dumps(document)
+
+
+async def test_prometheus_is_told_totals_of_what_exists(client):
+    await make_endpoint(client.control)
+    async with client.control.transactions.database.reading() as connection:
+        (instance,) = await instances_of(connection)
+    key = {
+        "endpoint_id": instance.endpoint_id,
+        "variant_id": instance.variant_id,
+        "instance_id": instance.id,
+        "experiment_id": "",
+    }
+    latency = metric.MODEL_LATENCY_US
+    counts = {
+        metric.INVOCATIONS: 3.0,
+        metric.DROPPED_PREFIX + "too_large": 2.0,
+        latency + metric.SUM_SUFFIX: 2_004_000.0,
+    }
+    histogram = {bucket_of(2000): 2, bucket_of(2_000_000): 1}
+    gone = {**key, "endpoint_id": "gone", "minute": 1, "name": metric.INVOCATIONS, "value": 9.0}
+    async with client.telemetry.writing() as connection:
+        for minute in (1, 2):
+            rows = [{**key, "minute": minute, "name": n, "value": v} for n, v in counts.items()]
+            await ingest.add_metric_counts(connection, rows)
+            row = {**key, "minute": minute, "name": latency, "counts": histogram}
+            await ingest.add_metric_histograms(connection, [row])
+        await ingest.add_metric_counts(connection, [gone])
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    samples = {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert samples["gnomon_invocations_total", "ep", "AllTraffic"] == 6
+    assert samples["gnomon_mirror_dropped_total", "ep", "too_large", "AllTraffic"] == 4
+    latency = "gnomon_model_latency_seconds"
+    assert samples[f"{latency}_count", "ep", "AllTraffic"] == 6
+    assert samples[f"{latency}_sum", "ep", "AllTraffic"] == pytest.approx(4.008)
+    assert [
+        samples[f"{latency}_bucket", "ep", bound, "AllTraffic"]
+        for bound in ("0.001", "0.0025", "1.0", "+Inf")
+    ] == [0, 4, 4, 6]
+    assert samples["gnomon_instances", "ep", "InService", "AllTraffic"] == 1
+    assert samples["gnomon_endpoints", "InService"] == 1
+    assert "gone" not in answer.text

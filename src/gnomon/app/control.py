@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import psutil
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 
+from gnomon.app import certificate as certificates
+from gnomon.app.certificate import Certificate
 from gnomon.app.child import Hand, Orders, alone, run_child
-from gnomon.app.listening import control_socket
+from gnomon.app.listening import control_socket, passing_socket
 from gnomon.app.machine import SystemClock
 from gnomon.control import api
 from gnomon.control.cloudwatch import api as cloudwatch
@@ -29,6 +34,7 @@ from gnomon.control.loop import ControlLoop
 from gnomon.control.reports import Reports
 from gnomon.control.routers import RouterRegister
 from gnomon.control.status import Machine, Status
+from gnomon.control.totals import Scrape
 from gnomon.control.transactions import Transactions
 from gnomon.control.warnings import Warnings
 from gnomon.errors import GnomonError, ModelDataUnavailable
@@ -59,7 +65,19 @@ _LOG = structlog.get_logger(__name__)
 
 
 class ControlServer(uvicorn.Server):
-    """uvicorn, but signals are this process's own matter."""
+    """uvicorn, but signals are this process's own matter, and so is TLS."""
+
+    def __init__(self, app: Starlette, certificate: Certificate | None) -> None:
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+        super().__init__(config)
+        config.load()
+        if certificate is not None:
+            plain = config.http_protocol_class
+
+            def covered(**parts: Any) -> asyncio.Protocol:
+                return certificate.cover(plain(**parts))
+
+            config.http_protocol_class = cast("type[asyncio.Protocol]", covered)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,6 +125,8 @@ class Archives:
 
 async def main(settings: Settings, orders: Orders) -> None:
     layout = Layout(settings.data_dir)
+    pair = certificates.files(settings)
+    certificate = None if pair is None else await Certificate.loaded(pair)
     state = Database(sqlite_url(layout.state_file))
     telemetry = Database(sqlite_url(layout.telemetry_file))
     clock = SystemClock()
@@ -192,28 +212,44 @@ async def main(settings: Settings, orders: Orders) -> None:
         Reports(transactions, telemetry),
         Status(
             transactions,
-            Warnings(floor, (state, telemetry), feed.report_of, layout.spool, clock),
+            Warnings(
+                floor,
+                (state, telemetry),
+                feed.report_of,
+                layout.spool,
+                clock,
+                lambda: "" if certificate is None else certificate.trouble,
+            ),
             Machine(cores(), psutil.virtual_memory().total),
             has_weight,
         ),
+        Scrape(transactions, telemetry),
     )
-    server = ControlServer(
-        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
-    )
-    listener = control_socket(settings.server)
+    servers = {
+        ControlServer(app, certificate): control_socket(settings.server),
+        ControlServer(app, None): passing_socket(layout.control_socket),
+    }
+    # What is there by now stays: some 80,000 objects, most of them the service model's. Looking
+    # through them now and again would hold a request up for 60 ms (`scripts/bench api`).
+    gc.collect()
+    gc.freeze()
     try:
         await feed.serve(layout.feed_socket)
         await loop.resume()
         async with asyncio.TaskGroup() as group:
             reconciling = group.create_task(loop.run())
-            serving = group.create_task(server.serve(sockets=[listener]))
+            for server, listener in servers.items():
+                group.create_task(server.serve(sockets=[listener]))
+            watching = None if certificate is None else group.create_task(certificate.watch())
             await orders.either()
             loop.close()
             await reconciling
             if orders.drain.is_set():
                 await _stop_instances(transactions, keeper)
-            server.should_exit = True
-            await serving
+            for server in servers:
+                server.should_exit = True
+            if watching is not None:
+                watching.cancel()
     finally:
         await feed.close()
         await keeper.close()

@@ -2,16 +2,20 @@
 
 The routers' socket listens here, and every router accepts from it: a router's death resets no
 waiting connection. Control's port is only reserved here. Control listens on it by itself, so that
-its port refuses at once while it is away, instead of letting requests wait for its return.
+its port refuses at once while it is away, instead of letting requests wait for its return. What
+routers pass on reaches it by a Unix socket, which needs no TLS.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+from pathlib import Path
 
 from gnomon.cli.running import Running
 from gnomon.errors import SettingsError
+from gnomon.model.socket_name import short_name
 from gnomon.settings import ServerSettings
 
 _BACKLOG = 1024
@@ -80,13 +84,34 @@ def control_socket(server: ServerSettings) -> socket.socket:
     return _bind(server.host, server.control_port, "control-port")
 
 
-def url(host: str, port: int) -> str:
+def passing_socket(path: Path) -> socket.socket:
+    """Where control takes what routers pass on; only this user may connect."""
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX)
+    bound.setblocking(False)
+    mask = os.umask(0o177)
+    try:
+        with short_name(path) as name:
+            bound.bind(name)
+    except OSError:
+        bound.close()
+        raise
+    finally:
+        os.umask(mask)
+    return bound
+
+
+def url(host: str, port: int, *, has_tls: bool = False) -> str:
     """The URL of a listener; an IPv6 address goes into brackets (RFC 3986, 3.2.2)."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if has_tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _bind(host: str, port: int, option: str) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # The protocol is named for asyncio: only then it has accepted connections send at once
+    # (TCP_NODELAY). Else an answer's body waits 40 ms for the client to acknowledge its head.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setblocking(False)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

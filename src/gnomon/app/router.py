@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from gnomon.app import certificate as certificates
 from gnomon.app.child import Hand, Orders, run_child
 from gnomon.app.handover import Offer
 from gnomon.app.heartbeat import BEAT_INTERVAL_S
@@ -40,20 +41,25 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
         start_time=_start_ticks(),
         boot_id=_boot_id(),
     )
+    loop = asyncio.get_running_loop()
+    working = [loop.create_task(_beat(hand.heartbeat))]
+    pair = certificates.files(settings)
+    certificate = None if pair is None else await certificates.Certificate.loaded(pair)
+    if certificate is not None:
+        working.append(loop.create_task(certificate.watch()))
     spool = SpoolWriter(layout.spool, incarnation.id, settings.spool)
     router = Router(
         settings.router,
         incarnation=incarnation,
         spool=spool,
-        control_address=(settings.server.host, settings.server.control_port),
+        control_address=layout.control_socket,
         feed_path=layout.feed_socket,
         snapshot_path=layout.snapshot(hand.slot),
         seal=Seal(orders.key),
         account_id=settings.aws.account_id,
         region=settings.aws.region,
+        cover=None if certificate is None else certificate.cover,
     )
-    loop = asyncio.get_running_loop()
-    beating = loop.create_task(_beat(hand.heartbeat))
     listener = socket.socket(fileno=hand.listener)
     await router.start(listener, relieves=hand.relieves, patience_s=_CONTROL_PATIENCE_S)
     offer = _offer(layout.handover_socket(incarnation.pid), listener)
@@ -74,7 +80,8 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
     await asyncio.to_thread(spool.close)
     if spool.given_up:
         _LOG.error("the spool's disk did not take all", frames=spool.given_up, reason=spool.trouble)
-    beating.cancel()
+    for work in working:
+        work.cancel()
 
 
 def _offer(path: Path, listener: socket.socket) -> Offer | None:

@@ -28,6 +28,7 @@ import psutil
 import structlog
 
 from gnomon import settings as settings_module
+from gnomon.app import certificate as certificates
 from gnomon.app import descriptors, directory, handover, listening, seaweedfs
 from gnomon.app.child import KEY_BYTES, VARIABLE, Hand
 from gnomon.app.heartbeat import BEAT_INTERVAL_S, Heartbeat
@@ -103,6 +104,7 @@ class Supervisor:
     def __init__(self, settings: Settings, ready: Callable[[Running], None]) -> None:
         self._settings = settings
         self._layout = Layout(settings.data_dir)
+        self._certificate = certificates.files(settings)
         self._limits = time_limits(settings)
         self._ready = ready
         self._ending = asyncio.Event()
@@ -128,6 +130,8 @@ class Supervisor:
         listening.refuse_beyond_loopback(self._settings.server.host)
         servers.check(self._settings.hosting.external)
         opening.check(self._settings)
+        if self._certificate is not None:
+            certificates.load(self._certificate)
         with running_file.hold(self._layout):
             running_file.remove(self._layout.root, os.environ)
             self._taken = await self._end_former_life()
@@ -271,8 +275,7 @@ class Supervisor:
         began_s = asyncio.get_running_loop().time()
         while not self._ending.is_set():
             waited_s = asyncio.get_running_loop().time() - began_s
-            server = self._settings.server
-            found = await readiness(server.host, server.port, self._router_pids())
+            found = await readiness(self._describe().url, self._router_pids())
             # Control has just told the routers what it says; they take milliseconds to apply it.
             await asyncio.sleep(_LOOK_S)
             if found is not None and (found or waited_s > _ENDPOINTS_LIMIT_S):
@@ -285,10 +288,12 @@ class Supervisor:
         self._ready(running)
 
     def _describe(self) -> Running:
-        server = self._settings.server
+        server, tls = self._settings.server, self._settings.tls
+        pair = self._certificate
+        has_tls = pair is not None
         return Running(
-            url=listening.url(server.host, server.port),
-            control_url=listening.url(server.host, server.control_port),
+            url=listening.url(server.host, server.port, has_tls=has_tls),
+            control_url=listening.url(server.host, server.control_port, has_tls=has_tls),
             pid=os.getpid(),
             region=self._settings.aws.region,
             account_id=self._settings.aws.account_id,
@@ -297,6 +302,8 @@ class Supervisor:
             end_time_limit_s=self._limits.all_s,
             processes=tuple(child.identity for child in self._children if child.identity),
             s3_url=self._settings.objects.endpoint if self._has_store() else "",
+            certificate_file=str(pair.certificate) if pair else "",
+            ca_file=str(self._settings.data_dir / tls.ca_file) if pair and tls.ca_file else "",
         )
 
     def _has_store(self) -> bool:
@@ -497,15 +504,15 @@ def _become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-async def readiness(host: str, port: int, routers: set[int]) -> bool | None:
+async def readiness(url: str, routers: set[int]) -> bool | None:
     """Whether these routers (pids) and every endpoint in service can answer.
 
     None while control does not answer. Asked through a router: then everything between them works.
     """
-    url = f"{listening.url(host, port)}/gnomon/v1/status"
+    # Who answers is known without a certificate: the socket is this process's own.
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
-            answer = await client.get(url)
+        async with httpx.AsyncClient(verify=False, trust_env=False, timeout=2.0) as client:  # noqa: S501 - as said
+            answer = await client.get(f"{url}/gnomon/v1/status")
             answer.raise_for_status()
     except httpx.HTTPError:
         return None

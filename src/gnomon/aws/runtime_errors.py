@@ -8,6 +8,7 @@ anything else that is slow to load is imported here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import msgspec
@@ -25,16 +26,17 @@ _TIMED_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFailure:
-    """An answer that is an error: HTTP status, SageMaker's code, and the JSON body."""
+    """An answer that is an error: HTTP status, SageMaker's code, and the body, mostly JSON."""
 
     status: int
     code: str
     body: bytes
+    content_type: bytes = b"application/json"
 
     def headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
         """The headers of the answer, Content-Length included."""
         return [
-            (b"content-type", b"application/json"),
+            (b"content-type", self.content_type),
             (b"content-length", str(len(self.body)).encode()),
             (b"x-amzn-requestid", request_id.encode()),
             (b"x-amzn-errortype", self.code.encode()),
@@ -94,6 +96,15 @@ def internal_failure(request_id: str) -> RuntimeFailure:
 
 def service_unavailable(message: str) -> RuntimeFailure:
     return _failure(503, "ServiceUnavailable", message)
+
+
+def service_unavailable_in_query(message: str) -> RuntimeFailure:
+    """The same for a client that speaks AWS's query protocol, which is answered in XML."""
+    body = (
+        "<ErrorResponse><Error><Type>Receiver</Type><Code>ServiceUnavailable</Code>"
+        f"<Message>{escape(message)}</Message></Error></ErrorResponse>"
+    )
+    return RuntimeFailure(503, "ServiceUnavailable", body.encode(), b"text/xml")
 
 
 def internal_dependency(message: str) -> RuntimeFailure:

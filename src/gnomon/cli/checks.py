@@ -28,6 +28,8 @@ _FEWEST_OPEN_FILES = 128
 _LITTLE_SPACE_BYTES = 5 * GIB
 # Four full segments: the collector is behind, not just busy, in bytes.
 _BACKLOG_BYTES = 256 * MIB
+# Enough to get another from whoever issues it, in days.
+_NEAR_END_DAYS = 30
 # SQLite's write-ahead log needs shared memory, and locks that hold, which these do not give.
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "fuse.sshfs", "fuse.s3fs")
 
@@ -162,6 +164,26 @@ def settings(facts: Facts) -> Iterator[Finding]:
         yield Finding(Level.OK, "settings", "They can be read.")
 
 
+def certificate(facts: Facts) -> Iterator[Finding]:
+    found = facts.certificate
+    if found is None:
+        return
+    mend = "`gnomon tls init --renew` makes another, if it is one of Gnomon's own."
+    if found.failure:
+        said = f"{found.file} cannot be read ({found.failure}). {mend}"
+        yield Finding(Level.FAIL, "certificate", said)
+    elif found.ends_in_days < 0:
+        yield Finding(Level.FAIL, "certificate", f"{found.file} has ended. {mend}")
+    elif found.is_key_open:
+        said = f"Others can read the key of {found.file}: chmod 600 it."
+        yield Finding(Level.WARN, "certificate", said)
+    else:
+        is_near = found.ends_in_days < _NEAR_END_DAYS
+        said = f"{found.file} ends in {found.ends_in_days} days."
+        level = Level.WARN if is_near else Level.OK
+        yield Finding(level, "certificate", f"{said} {mend}" if is_near else said)
+
+
 def service(facts: Facts) -> Iterator[Finding]:
     found = facts.service
     if found.state == "none":
@@ -231,6 +253,7 @@ _CHECKS = (
     directory,
     space,
     settings,
+    certificate,
     service,
     ports,
     spool,

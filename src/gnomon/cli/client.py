@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gnomon.cli.running import Running
+from gnomon.cli.trust import trust
 from gnomon.errors import GnomonError
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ def get(running: Running, path: str) -> Any:
     import httpx
 
     try:
-        answer = httpx.get(f"{running.url}/gnomon/v1{path}", timeout=_TIME_LIMIT_S, trust_env=False)
+        answer = httpx.get(
+            f"{running.url}/gnomon/v1{path}",
+            timeout=_TIME_LIMIT_S,
+            trust_env=False,
+            verify=trust(running) if running.certificate_file else True,
+        )
     except httpx.HTTPError as error:
         raise CallFailed(
             f"Gnomon does not answer at {running.url} ({error}). `gnomon status` shows its "

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -80,6 +81,17 @@ class Service:
 
 
 @dataclass(frozen=True)
+class ShownCertificate:
+    """What the settings name for TLS; `failure` says why it cannot be read, if it cannot."""
+
+    file: Path
+    ends_in_days: int = 0
+    # Others than the owner can read the key.
+    is_key_open: bool = False
+    failure: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that is judged."""
 
@@ -96,6 +108,7 @@ class Facts:
     directory: Directory
     min_free_bytes: int
     settings_error: str
+    certificate: ShownCertificate | None
     ports: tuple[Port, ...]
     service: Service
     spool_bytes: int
@@ -137,6 +150,7 @@ def gather(named: Path | None, environ: Mapping[str, str]) -> Facts:
         directory=_directory(layout),
         min_free_bytes=settings.spool.min_free_bytes,
         settings_error=settings_error,
+        certificate=_certificate(settings),
         ports=_ports(settings, running),
         service=_service(layout, running),
         spool_bytes=_size(layout.spool),
@@ -185,6 +199,24 @@ def _filesystem(path: Path) -> str:
     mounts = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
     real = path.resolve()
     return next((mounts[above] for above in (real, *real.parents) if above in mounts), "")
+
+
+def _certificate(settings: Settings) -> ShownCertificate | None:
+    from cryptography import x509
+
+    tls = settings.tls
+    if not tls.certificate_file:
+        return None
+    file, key_file = (settings.data_dir / name for name in (tls.certificate_file, tls.key_file))
+    try:
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        is_key_open = bool(key_file.stat().st_mode & 0o077)
+    except OSError as error:
+        return ShownCertificate(file, failure=f"{error.filename}: {error.strerror}")
+    except ValueError:
+        return ShownCertificate(file, failure="it is not in PEM")
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    return ShownCertificate(file, left.days, is_key_open)
 
 
 def _ports(settings: Settings, running: Running | None) -> tuple[Port, ...]:

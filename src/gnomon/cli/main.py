@@ -22,6 +22,7 @@ from gnomon.cli.capturing import add_capturing
 from gnomon.cli.environment import aws_environment, process_environment, shell_exports
 from gnomon.cli.key_commands import add_keys
 from gnomon.cli.options import DataDir, Format, FormatOption
+from gnomon.cli.tls import add_tls
 from gnomon.cli.watching import add_watching
 from gnomon.errors import GnomonError, exhaustion
 from gnomon.settings import LogLevel, Settings
@@ -195,6 +196,7 @@ def build(up: Up) -> typer.Typer:
     add_watching(app)
     add_capturing(app)
     add_keys(app)
+    add_tls(app)
     return app
 
 

@@ -63,7 +63,8 @@ class Running(msgspec.Struct, frozen=True):
     """A Gnomon that runs: where it answers, as whom, in which processes.
 
     `end_time_limit_s` is how long it may take to end, `s3_url` where the S3 server beside answers,
-    if there is one.
+    if there is one. With TLS, `certificate_file` is what it
+    shows, and `ca_file` what clients are told to verify that by.
     """
 
     url: str
@@ -76,6 +77,8 @@ class Running(msgspec.Struct, frozen=True):
     end_time_limit_s: float
     processes: tuple[Process, ...]
     s3_url: str = ""
+    certificate_file: str = ""
+    ca_file: str = ""
 
 
 def write(running: Running, environ: Mapping[str, str]) -> None:

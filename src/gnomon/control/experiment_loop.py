@@ -24,6 +24,7 @@ from gnomon.model.records import EndpointRecord, ExperimentRecord
 from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
 
 _ENDED = ("Completed", "Cancelled")
+_AGAIN = "The endpoint serves on as before. Create the test again then."
 
 
 class ExperimentReconciler:
@@ -89,8 +90,9 @@ class ExperimentReconciler:
                 try:
                     await begin_test(call, record, endpoint)
                 except ResourceLimitExceeded as error:
+                    reason = f"{error} {_AGAIN}"
                     await move_experiment(
-                        call, record, "Cancelled", str(error), completed_at_s=call.now_s
+                        call, record, "Cancelled", reason, completed_at_s=call.now_s
                     )
             case EndTest(ending):
                 assert endpoint is not None, "a test ends on an endpoint"
@@ -102,7 +104,7 @@ class ExperimentReconciler:
         try:
             await self._check_model_data(record.plan.shadow.container.model_data_url)
         except GnomonError as error:
-            reason = str(error)
+            reason = f"{error} Put it there, or mend the model's ModelDataUrl. {_AGAIN}"
         async with self._transactions.call() as call:
             current = await EXPERIMENTS.get(call.connection, record.id)
             if current is None or current.status != "Creating":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -36,6 +37,9 @@ TICK_S = 0.2
 REST_S = 1.0
 # How often everything is looked at, woken or not, in seconds: what a failed pass lost is found.
 SWEEP_S = 30.0
+# How many endpoints that rest are looked at in one pass: after a start all of them are, and what
+# changes must not wait until they are through.
+_MOST_AT_ONCE = 200
 _CHANGING = ("Creating", "Updating", "Deleting")
 _RESTING_EXPERIMENT = ("Created", "Running")
 
@@ -58,10 +62,13 @@ class ControlLoop:
         self._experiments = experiments
         self._keeper = keeper
         self._routers = routers
-        self._woken: set[str] = set()
+        # In the order of their wake-ups.
+        self._woken: dict[str, None] = {}
         self._bell = asyncio.Event()
         self._closing = False
         self._resumed = False
+        # Monotonic time of the last look at everything.
+        self._swept_s = transactions.clock.monotonic_s()
         # What the machine was out of, as it was said last.
         self._said = ""
         # As it was read last.
@@ -70,7 +77,7 @@ class ControlLoop:
 
     def wake(self, endpoint_id: str) -> None:
         """Something about this endpoint may have changed."""
-        self._woken.add(endpoint_id)
+        self._woken[endpoint_id] = None
         self._bell.set()
 
     def ring(self) -> None:
@@ -91,7 +98,7 @@ class ControlLoop:
         for record in instances:
             if not self._keeper.keeps(record.id):
                 await self._keeper.resume(record)
-        self._woken.update(endpoints)
+        self._woken.update(dict.fromkeys(endpoints))
         self._resumed = True
         return True
 
@@ -101,31 +108,38 @@ class ControlLoop:
         self._bell.set()
 
     async def run(self) -> None:
-        clock = self._transactions.clock
-        swept_s = clock.monotonic_s()
         while not self._closing:
-            await self._guarded("routers", self._routers.look)
-            if clock.monotonic_s() - swept_s >= SWEEP_S:
-                swept_s = clock.monotonic_s()
-                await self._guarded("everything", self.resume)
-            # What cannot be read now is as it was.
-            await self._guarded("all that is under way", self._look)
-            due, endpoints = self._due, self._changing
-            for id_, name, _ in due.experiments:
-                await self._guarded(name, partial(self._experiments.reconcile, id_))
-            for endpoint_id in endpoints | self._take_woken():
-                if await self._guarded(
-                    endpoint_id, partial(self._endpoints.reconcile, endpoint_id)
-                ):
-                    self._woken.add(endpoint_id)
+            rest_s = await self.make_pass()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._bell.wait(), self._rest_s(due, bool(endpoints or self._woken))
-                )
+                await asyncio.wait_for(self._bell.wait(), rest_s)
             self._bell.clear()
 
+    async def make_pass(self) -> float:
+        """One look at all that may need it; how long to rest if nothing rings before, in seconds.
+
+        Never raises: what failed is looked at again.
+        """
+        clock = self._transactions.clock
+        await self._guarded("routers", self._routers.look)
+        if clock.monotonic_s() - self._swept_s >= SWEEP_S:
+            self._swept_s = clock.monotonic_s()
+            await self._guarded("everything", self.resume)
+        # What cannot be read now is as it was.
+        await self._guarded("all that is under way", self._look)
+        due, endpoints = self._due, self._changing
+        for id_, name, _ in due.experiments:
+            await self._guarded(name, partial(self._experiments.reconcile, id_))
+        woken = self._take_woken()
+        are_left = bool(self._woken)
+        for endpoint_id in endpoints | woken:
+            if await self._guarded(endpoint_id, partial(self._endpoints.reconcile, endpoint_id)):
+                self._woken[endpoint_id] = None
+        return 0.0 if are_left else self._rest_s(due, bool(endpoints or self._woken))
+
     def _take_woken(self) -> set[str]:
-        woken, self._woken = self._woken, set()
+        woken = set(itertools.islice(self._woken, _MOST_AT_ONCE))
+        for endpoint_id in woken:
+            del self._woken[endpoint_id]
         return woken
 
     def _rest_s(self, due: Due, under_way: bool) -> float:

@@ -39,6 +39,9 @@ def plan_experiment(
     status = experiment.status
     if status == "Created" and now_s < experiment.plan.starts_at_s:
         return []
+    if status == "Updating" and experiment.plan.resume_status == "Created":
+        # The endpoint has no part in it yet.
+        return [SetStatus("Created")]
     if endpoint is None or endpoint.status in {"Failed", "Deleting"}:
         return _without_endpoint(experiment, endpoint)
     if status == "Created":
@@ -116,13 +119,13 @@ def _obstacle(experiment: ExperimentRecord, endpoint: EndpointView) -> str | Non
     if len(production) != 1:
         return (
             f"The endpoint {experiment.endpoint_name} has {len(production)} production variants "
-            "by now; a shadow test takes one."
+            "by now; a shadow test takes one. Create the test again when it has one."
         )
     if (production[0].name, production[0].model_name) != (wanted.variant_name, wanted.model_name):
         return (
             f"The endpoint {experiment.endpoint_name} serves {production[0].name} with the model "
             f"{production[0].model_name} by now, not {wanted.variant_name} with "
-            f"{wanted.model_name}."
+            f"{wanted.model_name}. Create the test again with what it serves."
         )
     return None
 
@@ -174,7 +177,8 @@ def _retreat(ending: Ending, endpoint: EndpointView, steady_s: float) -> Ending:
         outcome="Cancelled",
         reason=(
             f"{endpoint.failure_reason} The endpoint could not take the state that the test was "
-            "to end with; it serves on with its production variant, and the shadow is removed."
+            "to end with; it serves on with its production variant, and the shadow is removed. "
+            "Mend the cause, and bring it to that state with UpdateEndpoint."
         ).strip(),
         target=EndpointSpec(
             config_name=desired.config_name,

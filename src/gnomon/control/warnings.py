@@ -41,12 +41,14 @@ class Warnings:
         report_of: Callable[[str], Report | None],
         spool: Path,
         clock: Clock,
+        certificate_trouble: Callable[[], str],
     ) -> None:
         self._floor = floor
         self._databases = databases
         self._report_of = report_of
         self._spool = spool
         self._clock = clock
+        self._certificate_trouble = certificate_trouble
 
     async def waiting(self) -> Waiting:
         """How far the collector is behind."""
@@ -63,6 +65,7 @@ class Warnings:
             report = self._report_of(router.id) if router.dead_since_s is None else None
             if report is not None and report.trouble:
                 found.append(f"Router {router.slot}: {report.trouble}")
+        found += [trouble] if (trouble := self._certificate_trouble()) else []
         if waiting.waited_s > _STUCK_S:
             found.append(
                 f"The collector is {waiting.waited_s:.0f} s behind with {self._spool} "

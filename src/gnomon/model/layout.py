@@ -34,6 +34,16 @@ class Layout:
         return self.root / "feed.sock"
 
     @property
+    def control_socket(self) -> Path:
+        """Where routers pass to control what is not an endpoint's."""
+        return self.root / "control.sock"
+
+    @property
+    def tls(self) -> Path:
+        """What `gnomon tls init` makes."""
+        return self.root / "tls"
+
+    @property
     def spool(self) -> Path:
         return self.root / "spool"
 

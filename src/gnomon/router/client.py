@@ -54,12 +54,15 @@ class Clients:
     front: Front
     settings: RouterSettings
     monotonic_s: Callable[[], float]
+    # Puts a connection behind something, such as TLS, that gives it the transport's bytes.
+    cover: Callable[[asyncio.Protocol], asyncio.Protocol] | None = None
     open: set[ClientConnection] = field(default_factory=set)
     # Answers say `Connection: close` from now on.
     is_draining: bool = False
 
-    def connect(self) -> ClientConnection:
-        return ClientConnection(self)
+    def connect(self) -> asyncio.Protocol:
+        connection = ClientConnection(self)
+        return connection if self.cover is None else self.cover(connection)
 
     def sweep(self, now_s: float) -> None:
         for connection in list(self.open):

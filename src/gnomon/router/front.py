@@ -23,6 +23,8 @@ from gnomon.router.request import Request
 from gnomon.router.routes import RoutingTable
 
 _PREFIX = b"/endpoints/"
+# What AWS's query protocol sends, as older clients of CloudWatch do.
+_QUERY = b"application/x-www-form-urlencoded"
 _NO_STREAM = "Gnomon does not stream responses yet. Call InvokeEndpoint instead."
 _CONTROL_AWAY = "Gnomon's control process cannot be reached now. Try again."
 
@@ -91,7 +93,7 @@ class Front:
 class _Passed(Call):
     """A request on its way to control."""
 
-    __slots__ = ("_answer_bytes", "_client", "_front", "_max_answer_bytes")
+    __slots__ = ("_answer_bytes", "_client", "_front", "_is_query", "_max_answer_bytes")
 
     def __init__(
         self,
@@ -108,6 +110,7 @@ class _Passed(Call):
         self.is_head_request = request.method == b"HEAD"
         self._front = front
         self._client = client
+        self._is_query = (request.content_type or b"").startswith(_QUERY)
         self._answer_bytes = 0
         self._max_answer_bytes = max_answer_bytes
 
@@ -120,7 +123,12 @@ class _Passed(Call):
         self._client.answer(head, answer.body)
 
     def failed(self, _failure: Failure, _at_s: float, /) -> None:
-        self._front.refuse(self._client, runtime_errors.service_unavailable(_CONTROL_AWAY))
+        say = (
+            runtime_errors.service_unavailable_in_query
+            if self._is_query
+            else runtime_errors.service_unavailable
+        )
+        self._front.refuse(self._client, say(_CONTROL_AWAY))
 
 
 def _path(url: bytes) -> bytes:

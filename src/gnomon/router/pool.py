@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import structlog
 
 from gnomon.model.clock import Clock
+from gnomon.model.socket_name import short_name
 from gnomon.router.call import Call, UpstreamAnswer
 from gnomon.router.decide import Failure
 from gnomon.router.descriptors import ConnectionBudget
@@ -24,6 +26,9 @@ from gnomon.router.upstream import UpstreamConnection
 _BACK_OFF_S = 0.5
 # The server's idle clock began before ours; a request must not cross its closing the connection.
 _KEEP_ALIVE_MARGIN = 0.8
+
+# Host and port, or a Unix socket's path.
+Address = tuple[str, int] | Path
 
 log = structlog.get_logger(__name__)
 
@@ -50,8 +55,7 @@ class Pool:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        address: Address,
         keep_alive_s: float,
         limits: PoolLimits,
         clock: Clock,
@@ -62,8 +66,7 @@ class Pool:
         self._budget = budget
         # Connections as the budget knows them.
         self._budgeted = 0
-        self._host = host
-        self._port = port
+        self._address = address
         self._limits = limits
         self._max_idle_s = min(keep_alive_s * _KEEP_ALIVE_MARGIN, limits.max_idle_s)
         self._clock = clock
@@ -199,14 +202,10 @@ class Pool:
         outcome: UpstreamConnection | Failure
         try:
             async with asyncio.timeout(self._limits.connect_time_limit_s):
-                _, outcome = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self, self._limits.max_head_bytes),
-                    self._host,
-                    self._port,
-                )
+                outcome = await self._open()
         except TimeoutError:
             outcome = "connect_deadline"
-        except (ConnectionRefusedError, ConnectionResetError):
+        except (ConnectionRefusedError, ConnectionResetError, FileNotFoundError):
             outcome = "refused"
         except OSError as error:
             outcome = "not_connected"
@@ -219,6 +218,17 @@ class Pool:
             self._connect_failed(outcome)
         else:
             self._connected(outcome)
+
+    async def _open(self) -> UpstreamConnection:
+        def make() -> UpstreamConnection:
+            return UpstreamConnection(self, self._limits.max_head_bytes)
+
+        if isinstance(self._address, Path):
+            with short_name(self._address) as name:
+                _, connection = await self._loop.create_unix_connection(make, name)
+        else:
+            _, connection = await self._loop.create_connection(make, *self._address)
+        return connection
 
     def _connected(self, connection: UpstreamConnection) -> None:
         now_s = self._clock.monotonic_s()

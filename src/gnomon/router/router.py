@@ -28,7 +28,7 @@ from gnomon.router.feed import Feed
 from gnomon.router.front import Front
 from gnomon.router.instance import LiveInstance, LiveVariant
 from gnomon.router.plane import DataPlane
-from gnomon.router.pool import Pool, PoolLimits
+from gnomon.router.pool import Address, Pool, PoolLimits
 from gnomon.router.read_budget import ReadBudget
 from gnomon.router.records import Records
 from gnomon.router.routes import RoutingTable
@@ -66,12 +66,13 @@ class Router:
         *,
         incarnation: Incarnation,
         spool: Spool,
-        control_address: tuple[str, int],
+        control_address: Address,
         feed_path: Path,
         snapshot_path: Path,
         seal: Seal,
         account_id: str,
         region: str,
+        cover: Callable[[asyncio.Protocol], asyncio.Protocol] | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
@@ -110,8 +111,7 @@ class Router:
             self._read_budget,
             self._records,
         )
-        host, port = control_address
-        self._control = Pool(host, port, settings.pool_idle_s, self._pool_limits(), clock)
+        self._control = Pool(control_address, settings.pool_idle_s, self._pool_limits(), clock)
         front = Front(
             self._routes,
             self._plane,
@@ -121,7 +121,7 @@ class Router:
             account_id,
             settings.max_answer_bytes,
         )
-        self._clients = Clients(front, settings, clock.monotonic_s)
+        self._clients = Clients(front, settings, clock.monotonic_s, cover)
         self._feed = Feed(feed_path, incarnation, self)
 
     @property
@@ -300,10 +300,10 @@ class Router:
 
     def _make_instance(self, spec: Instance, variant: LiveVariant) -> LiveInstance:
         limits = self._pool_limits()
-        pool = Pool(spec.host, spec.port, spec.keep_alive_s, limits, self._clock)
+        address = (spec.host, spec.port)
+        pool = Pool(address, spec.keep_alive_s, limits, self._clock)
         shadow_pool = Pool(
-            spec.host,
-            spec.port,
+            address,
             spec.keep_alive_s,
             limits,
             self._clock,
@@ -321,7 +321,7 @@ class Router:
             time_limit_s=_PING_TIME_LIMIT_S,
             max_head_bytes=self._settings.max_head_bytes,
         )
-        return Pool(spec.host, spec.port, spec.keep_alive_s, limits, self._clock)
+        return Pool((spec.host, spec.port), spec.keep_alive_s, limits, self._clock)
 
     def _pool_limits(self) -> PoolLimits:
         settings = self._settings

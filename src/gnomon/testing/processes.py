@@ -227,8 +227,10 @@ class EchoModels:
             EndpointName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
 
-    def experiment(self, percentage: int, **members: Any) -> None:
-        """A test of `<name>-shad` beside production; returns when it runs."""
+    def experiment(
+        self, percentage: int, until: tuple[str, ...] = ("Running",), **members: Any
+    ) -> None:
+        """A test of `<name>-shad` beside production; returns when it runs, or as `until` says."""
         request = {
             "Name": self.name,
             "Type": "ShadowMode",
@@ -247,7 +249,7 @@ class EchoModels:
             **members,
         }
         self.sagemaker.create_inference_experiment(**request)
-        self.until_experiment("Running")
+        self.until_experiment(*until)
 
     def until_experiment(self, *statuses: str, patience_s: float = _PATIENCE_S) -> dict[str, Any]:
         def reached() -> dict[str, Any] | None:

@@ -19,9 +19,11 @@ from gnomon.model.snapshot import (
     Update,
     Variant,
 )
+from gnomon.router.pool import Address
 from gnomon.router.router import Router
 from gnomon.router.seal import Seal
 from gnomon.settings import RouterSettings
+from gnomon.testing.certificates import LocalTls
 from gnomon.testing.fake_spool import FakeSpool
 from gnomon.testing.raw_http import Answer, RawClient, invocation
 
@@ -73,10 +75,13 @@ async def until(condition: Callable[[], object]) -> None:
 class RouterRig:
     """A running router with its port and its spool."""
 
-    def __init__(self, router: Router, port: int, spool: FakeSpool) -> None:
+    def __init__(
+        self, router: Router, port: int, spool: FakeSpool, tls: LocalTls | None = None
+    ) -> None:
         self.router = router
         self.port = port
         self.spool = spool
+        self.tls = tls
         self._version = 0
 
     async def apply(self, *endpoints: Endpoint) -> None:
@@ -85,7 +90,7 @@ class RouterRig:
         await self.router.apply(Update(self._version, endpoints))
 
     def client(self) -> RawClient:
-        return RawClient(self.port)
+        return RawClient(self.port, self.tls.client() if self.tls else None)
 
     async def invoke(self, name: str, body: bytes = b"{}", **headers: str) -> Answer:
         """One invocation on a connection of its own."""
@@ -103,8 +108,9 @@ async def running_router(
     *,
     settings: RouterSettings | None = None,
     spool: FakeSpool | None = None,
-    control_port: int = NOBODY,
+    control: Address = ("127.0.0.1", NOBODY),
     feed_path: Path | None = None,
+    tls: LocalTls | None = None,
     seed: int = 0,
 ) -> AsyncIterator[RouterRig]:
     """A router that serves until the block is left; then it is drained at once."""
@@ -115,16 +121,17 @@ async def running_router(
             settings,
             incarnation=Incarnation("incarnation", 0, 1, 0.0, "boot"),
             spool=spool,
-            control_address=("127.0.0.1", control_port),
+            control_address=control,
             feed_path=feed_path or directory / "feed.sock",
             snapshot_path=directory / "snapshot",
             seal=Seal(bytes(32)),
             account_id="123456789012",
             region="eu-central-1",
+            cover=tls.cover if tls else None,
             random=Random(seed),
         )
         await router.start(listener)
         try:
-            yield RouterRig(router, listener.getsockname()[1], spool)
+            yield RouterRig(router, listener.getsockname()[1], spool, tls)
         finally:
             await router.drain()

@@ -1,5 +1,5 @@
 """What control serves over HTTP: SageMaker's and CloudWatch's APIs at `/`, Gnomon's own below
-`/gnomon/v1`.
+`/gnomon/v1`, and Prometheus' page.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ from gnomon.control.api import Api
 from gnomon.control.cloudwatch.api import CloudWatch
 from gnomon.control.reports import Reports
 from gnomon.control.status import Status
+from gnomon.control.totals import Scrape
 from gnomon.errors import GnomonError, MachineExhausted, ResourceNotFound, ValidationFailed
+from gnomon.stats import exposition
 
 
-def build_app(api: Api, cloudwatch: CloudWatch, reports: Reports, status: Status) -> Starlette:
+def build_app(
+    api: Api, cloudwatch: CloudWatch, reports: Reports, status: Status, scrape: Scrape
+) -> Starlette:
     """The whole application of the control process."""
+
+    async def metrics(_request: Request) -> Response:
+        return Response(await scrape.text(), media_type=exposition.CONTENT_TYPE)
 
     async def aws(request: Request) -> Response:
         body = bytearray()
@@ -43,6 +50,7 @@ def build_app(api: Api, cloudwatch: CloudWatch, reports: Reports, status: Status
     return Starlette(
         routes=[
             Mount("/gnomon/v1", build_extensions(reports, status)),
+            Route("/metrics", metrics),
             Route("/{path:path}", aws, methods=["GET", "POST", "PUT", "DELETE", "HEAD"]),
         ]
     )

@@ -34,10 +34,11 @@ def from_row(type_: type[Record], row: RowMapping) -> Record:
     structured = _structured(type_)
     return type_(
         **{
-            field.name: msgspec.json.decode(row[field.name], type=structured[field.name])
-            if field.name in structured and row[field.name] is not None
-            else row[field.name]
-            for field in msgspec.structs.fields(type_)
+            name: msgspec.json.decode(row[name], type=structured[name])
+            if name in structured and row[name] is not None
+            else row[name]
+            # Not `fields`, which works out every annotation again: that is most of a page's time.
+            for name in type_.__struct_fields__
         }
     )
 

@@ -18,8 +18,10 @@ from gnomon.stats.histogram import Histogram
 from gnomon.store.telemetry.tables import (
     barriers,
     finished_incarnations,
+    histogram_totals,
     metric_counts,
     metric_histograms,
+    metric_totals,
     pairs,
     spool_positions,
 )
@@ -31,30 +33,47 @@ _counts_decoder = msgspec.msgpack.Decoder(dict[int, int])
 
 async def add_metric_counts(connection: AsyncConnection, rows: Sequence[Row]) -> None:
     """Add `value` to what was counted; the rows' keys are distinct."""
-    if rows:
-        insert = sqlite.insert(metric_counts)
-        total = metric_counts.c.value + insert.excluded.value
-        await connection.execute(_upsert(insert, metric_counts, {"value": total}), list(rows))
+    for table in (metric_counts, metric_totals):
+        if rows:
+            insert = sqlite.insert(table)
+            total = table.c.value + insert.excluded.value
+            await connection.execute(
+                _upsert(insert, table, {"value": total}), [_columns(table, row) for row in rows]
+            )
 
 
 async def add_metric_histograms(connection: AsyncConnection, rows: Sequence[Row]) -> None:
     """Merge `counts` (bucket to count) into what is there; the rows' keys are distinct."""
-    merged = []
-    key = metric_histograms.primary_key.columns
+    await merge_histograms(connection, metric_histograms, rows)
+    await merge_histograms(connection, histogram_totals, rows)
+
+
+async def merge_histograms(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+    """Merge `counts` into what `table` has under each row's key; several rows may share one."""
+    key = list(table.primary_key.columns)
+    merged: dict[tuple[Any, ...], Histogram] = {}
     for row in rows:
-        stored = await connection.scalar(
-            select(metric_histograms.c.counts).where(
-                and_(*(column == row[column.name] for column in key))
+        of = tuple(row[column.name] for column in key)
+        if of not in merged:
+            stored = await connection.scalar(
+                select(table.c.counts).where(
+                    and_(*(column == value for column, value in zip(key, of, strict=True)))
+                )
             )
-        )
-        whole = Histogram(row["counts"])
-        if stored is not None:
-            whole.merge(decode_counts(stored))
-        merged.append({**row, "counts": msgspec.msgpack.encode(whole.counts)})
+            merged[of] = Histogram(None if stored is None else decode_counts(stored))
+        merged[of].merge(row["counts"])
     if merged:
-        insert = sqlite.insert(metric_histograms)
+        insert = sqlite.insert(table)
+        names = [column.name for column in key]
         await connection.execute(
-            _upsert(insert, metric_histograms, {"counts": insert.excluded.counts}), merged
+            _upsert(insert, table, {"counts": insert.excluded.counts}),
+            [
+                {
+                    **dict(zip(names, of, strict=True)),
+                    "counts": msgspec.msgpack.encode(whole.counts),
+                }
+                for of, whole in merged.items()
+            ],
         )
 
 
@@ -129,6 +148,10 @@ async def finish_incarnation(
 def decode_counts(stored: bytes) -> dict[int, int]:
     """Bucket to count, from a row's `counts`."""
     return _counts_decoder.decode(stored)
+
+
+def _columns(table: Table, row: Row) -> dict[str, Any]:
+    return {column.name: row[column.name] for column in table.columns}
 
 
 def _upsert(insert: sqlite.Insert, table: Table, changed: Mapping[str, Any]) -> Insert:

@@ -16,8 +16,10 @@ from gnomon.store.telemetry.ingest import decode_counts
 from gnomon.store.telemetry.tables import (
     barriers,
     finished_incarnations,
+    histogram_totals,
     metric_counts,
     metric_histograms,
+    metric_totals,
     pairs,
     spool_positions,
 )
@@ -86,6 +88,28 @@ async def metrics(connection: AsyncConnection, scope: Scope) -> list[InstanceMet
     for variant_id, instance_id, name, blob in rows:
         histograms = of(variant_id, instance_id).histograms
         histograms.setdefault(name, Histogram()).merge(decode_counts(blob))
+    return [found[key] for key in sorted(found)]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """All that was counted for one variant since its endpoint was made."""
+
+    endpoint_id: str
+    variant_id: str
+    counts: dict[str, float] = field(default_factory=dict)
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+
+
+async def totals(connection: AsyncConnection) -> list[Totals]:
+    """The totals of every variant that ever was."""
+    found: dict[tuple[str, str], Totals] = {}
+    for endpoint_id, variant_id, name, value in await connection.execute(select(metric_totals)):
+        key = (endpoint_id, variant_id)
+        found.setdefault(key, Totals(*key)).counts[name] = value
+    for endpoint_id, variant_id, name, counts in await connection.execute(select(histogram_totals)):
+        key = (endpoint_id, variant_id)
+        found.setdefault(key, Totals(*key)).histograms[name] = Histogram(decode_counts(counts))
     return [found[key] for key in sorted(found)]
 
 

@@ -8,8 +8,7 @@ from sqlalchemy import ColumnElement, Table, and_, delete, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gnomon.stats.histogram import Histogram
-from gnomon.store.telemetry.ingest import add_metric_histograms, decode_counts
+from gnomon.store.telemetry.ingest import decode_counts, merge_histograms
 from gnomon.store.telemetry.tables import metric_counts, metric_histograms
 
 # What one transaction takes: an hour of a busy machine's metrics are some thousand rows.
@@ -73,14 +72,15 @@ async def _coarsen_histograms(
 ) -> None:
     table = metric_histograms
     fine = _finer(table, begins, ends, step)
-    merged: dict[tuple[Any, ...], Histogram] = {}
-    for row in (await connection.execute(select(table).where(fine))).mappings():
-        key = {**row, "minute": row["minute"] - row["minute"] % step}
-        counts = decode_counts(key.pop("counts"))
-        merged.setdefault(tuple(key.items()), Histogram()).merge(counts)
-    await add_metric_histograms(
-        connection, [{**dict(key), "counts": whole.counts} for key, whole in merged.items()]
-    )
+    rows = [
+        {
+            **row,
+            "minute": row["minute"] - row["minute"] % step,
+            "counts": decode_counts(row["counts"]),
+        }
+        for row in (await connection.execute(select(table).where(fine))).mappings()
+    ]
+    await merge_histograms(connection, table, rows)
     await connection.execute(delete(table).where(fine))
 
 

@@ -59,6 +59,26 @@ metric_histograms = Table(
     Index("metric_histograms_by_minute", "minute"),
 )
 
+# The same without minutes, instances and experiments: since the endpoint was made, never less.
+metric_totals = Table(
+    "metric_totals",
+    metadata,
+    Column("endpoint_id", String, nullable=False),
+    Column("variant_id", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("value", Float, nullable=False),
+    PrimaryKeyConstraint("endpoint_id", "variant_id", "name"),
+)
+histogram_totals = Table(
+    "histogram_totals",
+    metadata,
+    Column("endpoint_id", String, nullable=False),
+    Column("variant_id", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("counts", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("endpoint_id", "variant_id", "name"),
+)
+
 # Both answers to one mirrored request. A status of 0 is no answer, and the failure says why.
 # `same` is null where it cannot be known; `difference` says why not, or why they differ.
 pairs = Table(

@@ -1,0 +1,92 @@
+"""What Prometheus is told by control: totals of all routers, as the collector added them up, and
+what runs now. Its counterpart for one router alone is in `gnomon.router`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gnomon.control.transactions import Transactions
+from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
+from gnomon.stats.exposition import Gauge, VariantTotals, exposition
+from gnomon.stats.histogram import Histogram
+from gnomon.store.database import Database
+from gnomon.store.state import routing
+from gnomon.store.state.instances import instances_of, variants_named
+from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
+from gnomon.store.telemetry import queries
+
+
+class Scrape:
+    """Reads both databases; writes nothing."""
+
+    def __init__(self, transactions: Transactions, telemetry: Database) -> None:
+        self._transactions = transactions
+        self._telemetry = telemetry
+
+    async def text(self) -> bytes:
+        """One scrape. Variants of deleted endpoints are left out."""
+        async with self._transactions.database.reading() as connection:
+            endpoints = await ENDPOINTS.all(connection)
+            named = await variants_named(connection)
+            instances = await instances_of(connection, statuses=LIVE_INSTANCE)
+            experiments = await EXPERIMENTS.where(connection, status=UNFINISHED_EXPERIMENT)
+            routers = await routing.incarnations(connection)
+        async with self._telemetry.reading() as connection:
+            found = await queries.totals(connection)
+        live = {endpoint.id for endpoint in endpoints}
+        names = {
+            (variant.endpoint_id, variant.variant_id): (variant.endpoint_name, variant.variant_name)
+            for variant in named
+            if variant.endpoint_id in live
+        }
+        gauges = [
+            Gauge(
+                "gnomon_endpoints",
+                "Endpoints by status.",
+                ("status",),
+                Counter((endpoint.status,) for endpoint in endpoints),
+            ),
+            Gauge(
+                "gnomon_instances",
+                "Instances that have not ended.",
+                ("endpoint", "variant", "status"),
+                Counter(
+                    (instance.endpoint_name, instance.variant_name, instance.status)
+                    for instance in instances
+                ),
+            ),
+            Gauge(
+                "gnomon_experiments",
+                "Experiments that have not ended, by status.",
+                ("status",),
+                Counter((experiment.status,) for experiment in experiments),
+            ),
+            Gauge(
+                "gnomon_routers",
+                "Routers that control hears of.",
+                (),
+                {(): sum(router.dead_since_s is None for router in routers)},
+            ),
+        ]
+        return exposition(_by_name(found, names), gauges)
+
+
+def _by_name(
+    found: list[queries.Totals], names: dict[tuple[str, str], tuple[str, str]]
+) -> list[VariantTotals]:
+    """One for each name: a variant that was removed and made anew goes on where it was."""
+    variants: dict[tuple[str, str], VariantTotals] = {}
+    for totals in found:
+        name = names.get((totals.endpoint_id, totals.variant_id))
+        if name is None:
+            continue
+        whole = variants.setdefault(name, VariantTotals(*name, {}, {}))
+        counts, histograms = dict(whole.counts), dict(whole.histograms)
+        for metric_name, value in totals.counts.items():
+            counts[metric_name] = counts.get(metric_name, 0.0) + value
+        for metric_name, histogram in totals.histograms.items():
+            parts = [part.counts for part in (histograms.get(metric_name), histogram) if part]
+            histograms[metric_name] = Histogram.merged(parts)
+        variants[name] = VariantTotals(*name, counts, histograms)
+    return list(variants.values())
