@@ -204,6 +204,14 @@ async def main(settings: Settings, orders: Orders) -> None:
         routers,
     )
     loop_holder.append(loop)
+    warnings = Warnings(
+        floor,
+        (state, telemetry),
+        feed.report_of,
+        layout.spool,
+        clock,
+        lambda: "" if certificate is None else certificate.trouble,
+    )
     app = build_app(
         api.Api(api.load(), transactions, floor, Destinations(transactions, objects, keys), ring),
         cloudwatch.CloudWatch(
@@ -212,18 +220,11 @@ async def main(settings: Settings, orders: Orders) -> None:
         Reports(transactions, telemetry),
         Status(
             transactions,
-            Warnings(
-                floor,
-                (state, telemetry),
-                feed.report_of,
-                layout.spool,
-                clock,
-                lambda: "" if certificate is None else certificate.trouble,
-            ),
+            warnings,
             Machine(cores(), psutil.virtual_memory().total),
             has_weight,
         ),
-        Scrape(transactions, telemetry),
+        Scrape(transactions, telemetry, warnings.waiting),
     )
     servers = {
         ControlServer(app, certificate): control_socket(settings.server),
