@@ -80,6 +80,16 @@ class MachineExhausted(GnomonError):
     """
 
 
+class ModelDataNotKept(GnomonError):
+    """A model archive that cannot be written where models are kept."""
+
+    def __init__(self, url: str, directory: Path, error: OSError) -> None:
+        self.url = url
+        self.directory = directory
+        reason = _EXHAUSTIONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
+        super().__init__(f"The model data at {url} cannot be unpacked in {directory}: {reason}.")
+
+
 class DatabaseFailed(MachineExhausted):
     """A database that cannot be read or written now; nothing of the transaction is kept."""
 
@@ -110,6 +120,8 @@ _EXHAUSTIONS = {
     errno.ENFILE: "the machine has no file descriptor left: raise fs.file-max, or end programs",
     errno.ENOSPC: "the disk is full: free space there",
     errno.EDQUOT: "the user's quota of the disk is used up: free space there",
+    errno.EIO: "its disk fails (I/O error): see what the kernel's log says of it",
+    errno.EROFS: "it can only be read: see what the kernel's log says of its disk",
     errno.ENOMEM: "the machine has no memory left: end programs",
 }
 

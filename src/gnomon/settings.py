@@ -179,6 +179,8 @@ class HostingSettings:
     # Threads each instance's numeric libraries may start; 0 means the vCPUs of its instance type,
     # at most max(1, cores / 2).
     threads: int = 0
+    # What an instance may use of memory; 0 means that of its instance type.
+    memory_limit_bytes: int = 0
     max_archive_bytes: int = 20 * 1024 * MIB
     max_archive_files: int = 100_000
     startup_time_limit_s: float = 480.0

@@ -7,11 +7,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
+from gnomon.testing import reliability
 from gnomon.testing.processes import running_gnomon
+from gnomon.testing.reliability import Measured, record
 
 NOBODY = "65534"
 AS_NOBODY = (
@@ -76,11 +79,15 @@ def test_a_directory_that_cannot_be_made_is_named(ours):
 
 @unprivileged
 @pytest.mark.slow
+@pytest.mark.fault
 def test_a_directory_that_is_read_only_is_named(ours):
     ours.chmod(0o555)
+    began_s = time.monotonic()
     said = sentence(up(ours, wrapper=AS_NOBODY))
+    refused_s = time.monotonic() - began_s
     assert f"The data directory {ours} cannot be used" in said
     assert "make it this user's to write" in said
+    record(reliability.DIRECTORY_READ_ONLY, Measured([refused_s]))
 
 
 @unprivileged
@@ -101,23 +108,30 @@ def test_what_another_user_left_in_a_directory_is_named(ours, name):
 
 
 @pytest.mark.slow
+@pytest.mark.fault
 @pytest.mark.parametrize("option", ["--port", "--control-port"])
 def test_a_port_that_a_stranger_has_is_named(tmp_path, option):
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
         other = {"--port": "--control-port", "--control-port": "--port"}[option]
+        began_s = time.monotonic()
         said = sentence(up(tmp_path / "data", option, str(port), other, "0"))
+        refused_s = time.monotonic() - began_s
+    record(reliability.PORT_TAKEN, Measured([refused_s]))
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use." in said
     assert f"Name another port with {option}" in said
 
 
 @pytest.mark.slow
 @pytest.mark.e2e
+@pytest.mark.fault
 def test_a_second_gnomon_is_told_the_directory_and_the_process_of_the_first(tmp_path):
     home = {"HOME": str(tmp_path), "XDG_STATE_HOME": ""}
     with running_gnomon(tmp_path / "first", GNOMON_ROUTER_DRAIN_IDLE_S="0.2", **home) as first:
         pid = first.process.pid
+        began_s = time.monotonic()
         said = sentence(up(first.data_dir))
+        refused_s = time.monotonic() - began_s
         assert f"Another Gnomon (process {pid}) runs on the data directory {first.data_dir}" in said
         assert "`gnomon down`" in said
         running = json.loads((first.data_dir / "gnomon.json").read_text())
@@ -132,3 +146,4 @@ def test_a_second_gnomon_is_told_the_directory_and_the_process_of_the_first(tmp_
             assert f"`gnomon down --data-dir {first.data_dir}`" in said
             assert f"another port with {option}" in said
         assert first.get("/status")["warnings"] == []
+    record(reliability.SECOND_GNOMON, Measured([refused_s]))

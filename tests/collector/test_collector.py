@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import os
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,7 +9,7 @@ import pytest
 import structlog
 from sqlalchemy import event, select
 
-from gnomon.collector import apply
+from gnomon.collector import apply, loop
 from gnomon.collector.loop import Collector, _Resting
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.keys import KeyUnusable
@@ -480,6 +482,30 @@ async def test_a_crash_after_the_objects_gives_no_second_object(world):
     await world.collector().drain()
     assert await world.captured() == first
     assert (await world.invocations(), await world.pairs()) == (2, 1)
+
+
+async def test_a_spool_that_cannot_be_read_is_said_once_in_a_sentence(world, monkeypatch):
+    world.write("i1", [build.pair()])
+
+    async def unreadable(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "00000001.seg")
+
+    now = [0.0]
+    collector = world.collector(monotonic=lambda: now[0])
+    with structlog.testing.capture_logs() as logs:
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "apply_rows", unreadable)
+            for now[0] in (0.0, 1.0, 3.0):
+                await collector._collect_due()
+        now[0] = 100.0
+        await collector._collect_due()
+    assert [entry["event"] for entry in logs] == ["collecting_failed", "collecting_goes_on"]
+    assert logs[0]["reason"] == (
+        "00000001.seg cannot be used, since its disk fails (I/O error): see what the kernel's log "
+        "says of it."
+    )
+    assert "exc_info" not in logs[0]
+    assert await world.pairs() == 1
 
 
 async def test_a_full_object_store_is_said_once_and_caught_up_with(world):

@@ -1,6 +1,9 @@
 """A database that is full, and a disk that nearly is: work waits, nothing is half done."""
 
+import asyncio
 import datetime as dt
+import time
+from contextlib import asynccontextmanager
 
 import pytest
 import structlog
@@ -11,7 +14,10 @@ from gnomon.errors import DatabaseFailed
 from gnomon.model.lifecycle import ENDPOINT
 from gnomon.model.snapshot import Incarnation, Report
 from gnomon.store.state import tables
-from gnomon.testing.control import CallRefused
+from gnomon.testing import reliability
+from gnomon.testing.control import CallRefused, Surroundings, put_together
+from gnomon.testing.fake_host import FakeHost
+from gnomon.testing.reliability import Measured, record
 from gnomon.testing.requests import ROLE, experiment_request, make_endpoint, make_model
 
 BOUNDLESS = 2**31 - 1
@@ -107,6 +113,7 @@ async def test_a_call_that_writes_is_refused_by_a_sentence_and_leaves_the_rows_a
     assert full.database.troubles == ()
 
 
+@pytest.mark.fault
 async def test_a_test_ends_by_its_schedule_once_there_is_space(control, full):
     await make_endpoint(control)
     await make_model(control, "shad")
@@ -130,7 +137,9 @@ async def test_a_test_ends_by_its_schedule_once_there_is_space(control, full):
     assert without_traceback(logs)
     assert control.machine.running() == serving
     full.free()
+    free_s = time.monotonic()
     await control.until_experiment("exp", "Completed")
+    record(reliability.DATABASE_FULL, Measured([time.monotonic() - free_s]))
 
 
 @pytest.mark.slow
@@ -157,6 +166,65 @@ async def test_an_instance_whose_row_cannot_be_written_is_left_alone(control, fu
     async with full.database.reading() as connection:
         reasons = list(await connection.scalars(select(tables.instances.c.reason)))
     assert not any("Gnomon failed" in (reason or "") for reason in reasons)
+
+
+@asynccontextmanager
+async def next_control(control, directory):
+    """Another life on the same database as that of one that does nothing any more."""
+    around = Surroundings(
+        control.machine, control.clock, FakeHost(control.machine), control.transactions
+    )
+    successor = put_together(directory, around, ping_interval_s=0.05)
+    running = asyncio.create_task(successor.loop.run())
+    try:
+        yield successor
+    finally:
+        successor.loop.close()
+        await running
+        await successor.keeper.close()
+
+
+@pytest.mark.slow
+async def test_control_that_begins_while_the_database_is_full_takes_up_what_it_can(
+    control, full, tmp_path
+):
+    await make_endpoint(control, count=2)
+    await full.fill()
+    gone, there = sorted(control.machine.running())
+    with structlog.testing.capture_logs() as logs:
+        control.loop.close()
+        control.memory_watch.close()
+        await control.keeper.close()
+        # Its row cannot be written, and stands before the other one.
+        control.machine.end(gone, 1)
+        async with next_control(control, tmp_path) as successor:
+
+            async def is_kept():
+                return successor.keeper.keeps(there)
+
+            await control.until(is_kept, "the instance that is there")
+
+            async def said():
+                return [entry for entry in logs if entry["event"].startswith("a pass has to wait")]
+
+            (waits, *_) = await control.until(said, "a pass that waits")
+            assert waits["reason"].endswith("Gnomon goes on by itself.")
+            found = await successor.call("DescribeEndpoint", EndpointName="ep")
+            assert found["EndpointStatus"] == "InService"
+            assert full.database.troubles
+            full.free()
+
+            async def replaced():
+                return len(control.machine.running() - {there}) == 1
+
+            await control.until(replaced, "another instance in the place of the one that is gone")
+    assert without_traceback(logs)
+    assert control.machine.instances[there].status is None
+    async with full.database.reading() as connection:
+        reason = await connection.scalar(
+            select(tables.instances.c.reason).where(tables.instances.c.id == gone)
+        )
+    assert reason == "gone when control came back"
 
 
 async def test_little_free_space_refuses_what_is_new_and_nothing_else(control, tmp_path):

@@ -66,6 +66,29 @@ async def test_what_was_failing_when_control_died_is_ended_by_the_next(tmp_path,
         assert id_ not in machine.running()
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("InService", "gone when control came back"), ("Stopping", "no longer wanted")],
+)
+async def test_what_has_ended_while_control_was_away_says_whether_it_was_told_to(
+    tmp_path, machine, status, reason
+):
+    clock = FakeClock()
+    async with running_control(tmp_path, machine, clock) as control:
+        await make_endpoint(control)
+        (id_,) = machine.running()
+        record = await instance(control, id_)()
+    # As a control that was killed before it had recorded the end would have left it.
+    machine.end(id_, -15)
+    database = Database(sqlite_url(tmp_path / "state.db"))
+    async with database.writing() as connection:
+        await put_instance(connection, msgspec.structs.replace(record, status=status))
+    await database.close()
+    async with running_control(tmp_path, machine, clock) as control:
+        found = await control.until(has_status(control, id_, "Stopped"), "its end")
+    assert found.reason == reason
+
+
 async def test_an_archive_that_does_not_come_in_time_fails_the_endpoint(tmp_path, machine):
     archive = Container("sagemaker-scikit-learn:1", "s3://bucket/endless.tar.gz", {})
     # Far below the least that the API takes.

@@ -108,12 +108,15 @@ def test_a_changed_share_touches_no_instance():
     assert plan(endpoint, an_instance(OLD), an_instance(SHADOW)) == [Serve()]
 
 
+PROMOTED = msgspec.structs.replace(SHADOW, weight=1.0)
+
+
 @pytest.mark.parametrize(
     "desired",
     [
         a_spec(OLD),
         a_spec(OLD, shadow=msgspec.structs.replace(SHADOW, weight=0.1)),
-        a_spec(msgspec.structs.replace(SHADOW, weight=1.0)),
+        a_spec(PROMOTED),
     ],
     ids=["going back", "another share", "promotion"],
 )
@@ -124,6 +127,29 @@ def test_what_needs_no_new_instance_waits_for_none(desired):
     )
     failed = an_instance(OLD, 2, status="Failed", created_at_s=60.0, ended_at_s=61.0)
     assert plan(endpoint, failed) == [Serve()]
+
+
+def test_a_shadow_is_promoted_once_it_has_as_many_healthy_instances_as_production():
+    two = msgspec.structs.replace(PROMOTED, count=2)
+    endpoint = an_endpoint(
+        status="Updating", serving=a_spec(OLD, shadow=two), desired=a_spec(two), changing_since_s=50
+    )
+    production, shadow = an_instance(OLD), an_instance(two, 2)
+    assert plan(endpoint, production) == [StartInstance(two), StartInstance(two)]
+    assert plan(endpoint, production, an_instance(two, 2, status="Starting")) == [
+        StartInstance(two)
+    ]
+    assert plan(endpoint, production, shadow) == [Serve()]
+    assert plan(endpoint, shadow) == [Serve()]
+
+
+def test_production_that_an_update_replaces_is_restarted_until_it_is_replaced():
+    endpoint = updating(desired=a_spec(NEW))
+    starting = an_instance(NEW, 2, status="Starting")
+    assert plan(endpoint, starting) == [StartInstance(OLD)]
+    failed = an_instance(OLD, status="Failed", created_at_s=10.0, ended_at_s=99.5)
+    assert plan(endpoint, starting, failed) == []
+    assert plan(endpoint, starting, failed, now_s=100.5) == [StartInstance(OLD)]
 
 
 def test_an_instance_that_keeps_failing_is_restarted_no_sooner_while_the_endpoint_changes():
@@ -172,19 +198,47 @@ def test_a_normal_instance_that_fails_leaves_the_light_one_serving():
     assert plan(endpoint, light, failed, now_s=101.0) == [StartInstance(promoted)]
 
 
+def on(cores, endpoint, *instances):
+    return plan_endpoint(endpoint, Observed(instances, frozenset(), cores=cores), 100.0)
+
+
 def test_where_cores_are_fewer_instances_start_one_at_a_time():
     three = a_variant(count=3)
     endpoint = an_endpoint(status="Creating", desired=a_spec(three), serving=None)
-
-    def starts(cores, *instances):
-        return plan_endpoint(endpoint, Observed(instances, frozenset(), cores=cores), 100.0)
-
     one, more = [StartInstance(three)], [StartInstance(three)] * 3
-    assert starts(3) == more
-    assert starts(2) == one
-    assert starts(2, an_instance(three, 1, status="Starting")) == []
-    assert starts(2, an_instance(three, 1)) == [StartInstance(three)] * 2
-    assert starts(1, an_instance(three, 1)) == one
+    assert on(3, endpoint) == more
+    assert on(2, endpoint) == one
+    assert on(2, endpoint, an_instance(three, 1, status="Starting")) == []
+    assert on(2, endpoint, an_instance(three, 1)) == one
+    assert on(3, endpoint, an_instance(three, 1)) == more[1:]
+    assert on(1, endpoint, an_instance(three, 1)) == one
+
+
+def test_an_update_starts_one_at_a_time_where_old_and_new_together_are_more_than_the_cores():
+    old, new = (msgspec.structs.replace(of, count=2) for of in (OLD, NEW))
+    endpoint = an_endpoint(
+        status="Updating", serving=a_spec(old), desired=a_spec(new), changing_since_s=50.0
+    )
+    serving = [an_instance(old, number) for number in (1, 2)]
+    assert on(4, endpoint, *serving) == [StartInstance(new)] * 2
+    assert on(3, endpoint, *serving) == [StartInstance(new)]
+    assert on(3, endpoint, *serving, an_instance(new, 3, status="Pending")) == []
+
+
+def test_what_is_new_waits_for_a_restart_and_a_restart_for_nothing_new():
+    three, more = a_variant(count=3), a_variant(count=4)
+    endpoint = an_endpoint(
+        status="Updating", serving=a_spec(three), desired=a_spec(more), changing_since_s=50.0
+    )
+    assert on(2, endpoint, an_instance(three, 1), an_instance(three, 2)) == [StartInstance(more)]
+    starting = an_instance(three, 3, status="Starting")
+    assert on(2, endpoint, an_instance(three, 1), starting) == [StartInstance(more)]
+    assert on(2, endpoint, an_instance(three, 1), an_instance(three, 2), starting) == []
+
+
+def test_what_is_new_does_not_wait_for_what_it_replaces():
+    endpoint = updating(desired=a_spec(NEW))
+    assert on(1, endpoint, an_instance(OLD, status="Starting")) == [StartInstance(NEW)]
 
 
 def test_an_instance_is_stopped_only_when_no_router_uses_it():

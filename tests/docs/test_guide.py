@@ -1,5 +1,6 @@
 """What the documents list is what the code has."""
 
+import json
 import re
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def test_every_command():
     commands = {info.name for info in (*app.registered_commands, *app.registered_groups)}
     listed = re.findall(r"^\| `gnomon (\w+)", section(README, "The `gnomon` command"), re.MULTILINE)
     assert set(listed) == commands
+
+
+def test_every_version_of_a_client_that_the_tests_pin():
+    clients = section(GUIDE, "Clients")
+    packages = json.loads((ROOT / "examples" / "javascript" / "package.json").read_text())
+    for version in packages["dependencies"].values():
+        assert f"| {version}, on Node.js" in clients
+    core = ROOT / "tests" / "clients" / "sagemaker_core" / "requirements.txt"
+    (version,) = re.findall(r"^sagemaker-core==(.+)$", core.read_text(), re.MULTILINE)
+    assert f"| sagemaker-core | {version} |" in clients
 
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

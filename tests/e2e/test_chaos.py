@@ -10,6 +10,7 @@ from collections import Counter
 import psutil
 import pytest
 
+from gnomon.testing import reliability
 from gnomon.testing.chaos import (
     COLLECTOR,
     CONTROL,
@@ -23,9 +24,15 @@ from gnomon.testing.chaos import (
 )
 from gnomon.testing.processes import EchoModels, running_gnomon
 from gnomon.testing.raw_traffic import RawTraffic
+from gnomon.testing.reliability import Measured, failures, record
 
 # Instances that are killed often wait up to 30 s for their turn.
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.fault,
+    pytest.mark.timeout(420),
+]
 
 SEED = int(os.environ.get("CHAOS_SEED", "20191120"))
 KILLS = 8
@@ -193,6 +200,34 @@ def test_the_report_says_how_long_which_instance_was_away(run):
 def test_nothing_was_started_twice_and_nothing_is_left_over(run):
     assert len(run.instances) == 5
     assert run.pids == run.expected_pids
+
+
+FAULTS = {
+    CONTROL: reliability.CONTROL_KILLED,
+    ROUTER: reliability.ROUTER_KILLED,
+    COLLECTOR: reliability.COLLECTOR_KILLED,
+    PRODUCTION: reliability.PRODUCTION_KILLED,
+    SHADOW: reliability.SHADOW_KILLED,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_each_kind_costs_is_recorded(run, kind):
+    kills = run.chaos.of(kind)
+    # Kills overlap: what was in flight in a router or an instance is laid at its door.
+    deadly = {ROUTER, PRODUCTION} & {kind}
+    failed = [flight for flight in run.failures if deadly and near(flight, kills)]
+    captured = set(captured_numbers(run.captured["AllTraffic"]))
+    missing = [f for f in run.answered if f.number not in captured and kind == ROUTER]
+    record(
+        FAULTS[kind],
+        Measured(
+            [kill.whole_s for kill in kills],
+            len(run.flights),
+            failures(failed),
+            {"captured records": (len(missing), len(run.answered))},
+        ),
+    )
 
 
 def test_the_machine_kept_up(run):

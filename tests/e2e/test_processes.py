@@ -16,9 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from gnomon.testing import reliability
 from gnomon.testing.chaos import stopped
 from gnomon.testing.processes import EchoModels, Traffic, running_gnomon
 from gnomon.testing.raw_traffic import RawTraffic
+from gnomon.testing.reliability import Measured, failures, record
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -209,6 +211,7 @@ def test_after_a_killed_supervisor_it_comes_up_on_the_same_port_with_the_same_in
     assert alive == []
 
 
+@pytest.mark.fault
 def test_up_after_a_killed_supervisor_refuses_nobody(tmp_path, killed):
     settings = {"GNOMON_ROUTER_DRAIN_IDLE_S": "0.2", "GNOMON_SERVER_ROUTERS": "2"}
     with running_gnomon(tmp_path / "g", **settings) as gnomon:
@@ -218,10 +221,13 @@ def test_up_after_a_killed_supervisor_refuses_nobody(tmp_path, killed):
         with RawTraffic(port, "left", rate=100.0) as traffic:
             instances = [i["id"] for i in gnomon.get("/status")["instances"]]
             gnomon.wait(lambda: len(traffic.answered) > 50, "traffic before")
+            whole_s = []
             for _ in range(2):
                 before = pids(gnomon)
+                killed_s = time.monotonic()
                 killed(gnomon)
                 follow(gnomon, tmp_path / "g", port, settings)
+                whole_s.append(time.monotonic() - killed_s)
                 gone = [psutil.Process(pid) for pid in before.values() if psutil.pid_exists(pid)]
                 _, alive = psutil.wait_procs(gone, timeout=30)
                 assert [process for process in alive if process.status() != "zombie"] == []
@@ -229,6 +235,8 @@ def test_up_after_a_killed_supervisor_refuses_nobody(tmp_path, killed):
                 gnomon.wait(lambda n=answered: len(traffic.answered) > n + 50, "traffic after")
         assert traffic.failures == []
         assert [i["id"] for i in gnomon.get("/status")["instances"]] == instances
+        measured = Measured(whole_s, len(traffic.flights), failures(traffic.flights))
+        record(reliability.SUPERVISOR_KILLED, measured)
 
 
 def follow(gnomon, data_dir, port, settings):
@@ -275,17 +283,30 @@ def test_restart_refuses_nobody_takes_new_settings_and_keeps_the_instances(tmp_p
         assert [i["id"] for i in gnomon.get("/status")["instances"]] == instances
 
 
+@pytest.mark.fault
 def test_a_router_that_hangs_is_killed_and_its_successor_serves_what_waits(tmp_path):
     with running_gnomon(tmp_path / "g", GNOMON_ROUTER_DRAIN_IDLE_S="0.2") as gnomon:
         echo = EchoModels(gnomon, tmp_path, "hangs")
         echo.endpoint()
         router = pids(gnomon)["router 0"]
-        with stopped(router), ThreadPoolExecutor(1) as waiter:
-            # A new connection: it waits on the socket, whose owner the supervisor is.
-            waits = waiter.submit(one_request, gnomon, "hangs")
-            gnomon.wait(lambda: pids(gnomon)["router 0"] != router, "another router")
-            assert waits.result(60) == b"1\n"
+        port = int(gnomon.url.rpartition(":")[2])
+        with RawTraffic(port, "hangs", rate=50.0) as traffic:
+            gnomon.wait(lambda: len(traffic.answered) > 20, "traffic before")
+            hung_s = time.monotonic()
+            with stopped(router), ThreadPoolExecutor(1) as waiter:
+                # A new connection: it waits on the socket, whose owner the supervisor is.
+                waits = waiter.submit(one_request, gnomon, "hangs")
+                gnomon.wait(lambda: pids(gnomon)["router 0"] != router, "another router")
+                assert waits.result(60) == b"1\n"
+                whole_s = time.monotonic() - hung_s
+            answered = len(traffic.answered)
+            gnomon.wait(lambda: len(traffic.answered) > answered + 20, "traffic after")
         assert "a router hangs and is killed" in gnomon.log.read_text()
+    # They were in it when it was killed, at most one of each of the six that send.
+    assert all(f.was_open(hung_s, hung_s + whole_s) for f in traffic.failures)
+    assert len(traffic.failures) <= 6
+    measured = Measured([whole_s], len(traffic.flights), failures(traffic.flights))
+    record(reliability.ROUTER_HUNG, measured)
 
 
 def one_request(gnomon, name):

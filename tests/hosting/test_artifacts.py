@@ -1,14 +1,17 @@
 import asyncio
+import contextlib
 import hashlib
 import io
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from gnomon.errors import ModelDataUnavailable
-from gnomon.hosting.artifacts import prepare
+from gnomon.errors import ModelDataNotKept, ModelDataUnavailable
+from gnomon.hosting.artifacts import prepare, remove_unfinished
 from gnomon.settings import HostingSettings
+from gnomon.testing.small_disk import CannotMount, small_disk
 
 LIMITS = HostingSettings()
 
@@ -109,6 +112,64 @@ async def test_model_data_that_cannot_be_had(tmp_path, url, reason):
 
     assert caught.value.url == url
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def disk(tmp_path):
+    path = tmp_path / "disk"
+    path.mkdir()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(small_disk(path, 1024**2))
+        except CannotMount as error:
+            pytest.skip(f"no file system can be mounted: {error}")
+        yield path
+
+
+@pytest.mark.parametrize(
+    ("content", "is_copied"),
+    [(bytes(4 * 1024**2), True), (os.urandom(2 * 1024**2), False)],
+    ids=["the model", "the archive"],
+)
+@pytest.mark.parametrize("scheme", ["s3", "file"])
+async def test_a_full_disk_is_said_and_nothing_half_unpacked_is_left(
+    disk, tmp_path, content, is_copied, scheme
+):
+    packed = tmp_path / "model.tar.gz"
+    packed.write_bytes(archive(content))
+    assert (packed.stat().st_size < 1024**2) == is_copied
+    url = "s3://bucket/model.tar.gz" if scheme == "s3" else f"file://{packed}"
+
+    with pytest.raises(ModelDataNotKept) as caught:
+        await prepare(url, FakeStore(packed.read_bytes()).fetch, disk / "models", LIMITS)
+
+    assert str(caught.value) == (
+        f"The model data at {url} cannot be unpacked in {disk / 'models'}: the disk is full: free "
+        "space there."
+    )
+    assert list((disk / "models").iterdir()) == []
+    # What there is room for can be had.
+    await prepare("s3://bucket/small", FakeStore(archive()).fetch, disk / "models", LIMITS)
+
+
+async def test_what_a_killed_control_left_half_unpacked_goes_and_models_stay(tmp_path):
+    model_dir = await prepare("s3://bucket/m", FakeStore(archive()).fetch, tmp_path, LIMITS)
+    began = asyncio.Event()
+
+    async def endless(_url, path):
+        path.write_bytes(b"half")
+        began.set()
+        await asyncio.Event().wait()
+
+    unpacking = asyncio.create_task(prepare("s3://bucket/n", endless, tmp_path, LIMITS))
+    await began.wait()
+    assert len(list(tmp_path.iterdir())) == 2
+
+    remove_unfinished(tmp_path)
+
+    assert list(tmp_path.iterdir()) == [model_dir.parent]
+    unpacking.cancel()
+    await asyncio.gather(unpacking, return_exceptions=True)
 
 
 async def test_what_is_no_archive_leaves_nothing_behind(tmp_path):

@@ -13,6 +13,8 @@ from gnomon.settings import ExternalSettings
 from gnomon.testing.fake_host import FakeHost, FakeMachine
 
 # Runs until a file says with what status to end.
+# Its memory in bytes: more than one page, less than what any model has.
+LITTLE, MUCH = 4096, 1024**3
 WAITING = "while [ ! -e end ]; do sleep 0.01; done; exit $(cat end)"
 
 
@@ -21,6 +23,7 @@ class ProcessRig:
 
     runtime = Command(("sh", "-c", WAITING))
     stopped = Exited(-15)
+    killed = Exited(-9)
 
     def __init__(self, make_host, data_dir: Path) -> None:
         self._make_host = make_host
@@ -41,7 +44,7 @@ class ExternalRig:
     runtime = external_of(
         "*", ExternalSettings(urls=("http://127.0.0.1:9001", "http://127.0.0.1:9002"))
     )
-    stopped = Exited(None)
+    stopped = killed = Exited(None)
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
@@ -53,6 +56,7 @@ class ExternalRig:
 class FakeRig:
     runtime = ProcessRig.runtime
     stopped = ProcessRig.stopped
+    killed = ProcessRig.killed
 
     def __init__(self) -> None:
         self._machine = FakeMachine()
@@ -157,6 +161,53 @@ async def test_stop_may_be_repeated_and_called_for_nothing(rig, tmp_path):
     await host.stop("never started")
 
     assert isinstance(await host.observe("a"), Exited)
+
+
+async def test_an_instance_that_is_stopped_at_once_is_not_asked(rig, tmp_path):
+    host = rig.host()
+    await host.start(spec(rig, "a", tmp_path))
+
+    await host.stop("a", at_once=True)
+    await host.stop("never started", at_once=True)
+
+    assert await host.observe("a") == rig.killed
+
+
+@whose_instances_end
+async def test_an_instance_over_its_memory_is_told_with_what_it_uses(rig, tmp_path, eventually):
+    host = rig.host()
+    await host.start(spec(rig, "a", tmp_path))
+    await host.start(spec(rig, "b", tmp_path))
+
+    # One that is only just there may have next to nothing yet.
+    limits = {"a": LITTLE, "b": MUCH, "never started": LITTLE}
+    over = await eventually(lambda: host.over_memory(limits))
+
+    assert over.keys() == {"a"}
+    assert LITTLE < over["a"] < MUCH
+
+
+@whose_instances_end
+async def test_an_adopted_instance_is_watched_and_one_that_has_ended_is_not(
+    rig, tmp_path, eventually
+):
+    host = rig.host()
+    await host.start(spec(rig, "a", tmp_path))
+    await host.close()
+    successor = rig.host()
+    await successor.adopt("a")
+
+    assert set(await eventually(lambda: successor.over_memory({"a": LITTLE}))) == {"a"}
+    await successor.stop("a")
+    assert await successor.over_memory({"a": LITTLE}) == {}
+
+
+async def test_the_memory_of_servers_that_run_already_is_their_own(data_dir, tmp_path):
+    rig = ExternalRig(data_dir)
+    host = rig.host()
+    await host.start(spec(rig, "a", tmp_path))
+
+    assert await host.over_memory({"a": LITTLE}) == {}
 
 
 async def test_an_instance_outlives_its_host(rig, tmp_path):

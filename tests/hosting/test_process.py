@@ -137,6 +137,24 @@ async def test_a_file_that_is_no_program(make_host, tmp_path, eventually):
     assert await ended(host, "a", eventually) == Exited(launcher.EXIT_CANNOT_EXEC)
 
 
+async def test_what_ignores_sigterm_does_not_hold_up_a_stop_at_once(
+    make_host, data_dir, tmp_path, eventually
+):
+    host = make_host(stop_time_limit_s=60.0)
+    script = (
+        "trap '' TERM; sh -c 'trap : TERM; touch ready; while true; do sleep 0.01; done' & wait"
+    )
+    await host.start(spec("a", tmp_path, shell(script)))
+    await eventually((InstanceFiles(data_dir, "a").work / "ready").exists)
+    asked = asyncio.create_task(host.stop("a"))
+
+    async with asyncio.timeout(20):
+        await host.stop("a", at_once=True)
+        await asked
+
+    assert await host.observe("a") == Exited(-9)
+
+
 async def test_what_ignores_sigterm_is_killed(make_host, data_dir, tmp_path, eventually):
     host = make_host(stop_time_limit_s=0.2)
     script = "trap '' TERM; touch ready; while true; do sleep 0.01; done"

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 import textwrap
@@ -286,16 +287,23 @@ def test_space_that_is_back_is_seen_without_a_further_frame(tmp_path, disk, at_o
     writer.close()
 
 
-@pytest.mark.parametrize("room", [0, 10, 300, 1000])
-def test_a_disk_that_fills_up_tears_no_frame_that_stays_and_loses_none(
-    tmp_path, disk, at_once, room
+@pytest.mark.parametrize(
+    ("room", "failure", "said"),
+    [
+        *((room, errno.ENOSPC, "No space left on device") for room in (0, 10, 300, 1000)),
+        (0, errno.EIO, "Input/output error"),
+        (300, errno.EIO, "Input/output error"),
+    ],
+)
+def test_a_disk_that_fills_up_or_fails_tears_no_frame_that_stays_and_loses_none(
+    tmp_path, disk, at_once, room, failure, said
 ):
     writer = SpoolWriter(tmp_path, "i1", FAST, disk=disk)
-    disk.room = room
+    disk.room, disk.failure = room, failure
     for number in range(20):
         assert writer.append(build.pair(f"event-{number}"))
     _until(lambda: writer.disk_errors > 1)
-    assert "No space left on device" in writer.trouble
+    assert f"cannot be written ({said}): see to its disk" in writer.trouble
     whole = _read(writer.directory)
     assert whole == [build.pair(f"event-{number}") for number in range(len(whole))]
     disk.room = None

@@ -1,7 +1,8 @@
 import asyncio
+import resource
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 import structlog
@@ -96,6 +97,32 @@ async def test_a_reader_waits_for_no_writer_and_sees_one_state(database):
             assert await reader.scalar(text("SELECT count(*) FROM t")) == 0
         assert await reader.scalar(text("SELECT count(*) FROM t")) == 0
     assert await _rows(database) == [1]
+
+
+@contextmanager
+def failing_disk():
+    """No file grows: to SQLite a write that fails so (EFBIG) is an I/O error like any other."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+
+
+async def test_a_database_whose_disk_fails_says_so_and_goes_on_when_it_works(database):
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            with failing_disk(), pytest.raises(DatabaseFailed) as failed:
+                async with database.writing() as connection:
+                    await connection.execute(text("INSERT INTO t VALUES (1)"))
+        async with database.writing() as connection:
+            await connection.execute(text("INSERT INTO t VALUES (2)"))
+    assert str(failed.value).endswith(
+        "cannot be written, since its disk fails (I/O error): see what the kernel's log says of it."
+    )
+    assert [entry["event"] for entry in logs] == ["a database fails", "a database works again"]
+    assert await _rows(database) == [2]
 
 
 async def test_a_database_that_is_full_says_so_and_keeps_nothing_of_the_transaction(database):

@@ -25,6 +25,7 @@ import structlog
 from gnomon import settings as settings_module
 from gnomon.app import descriptors
 from gnomon.app.machine import UMASK, set_up_logging
+from gnomon.errors import exhaustion
 from gnomon.settings import Settings
 
 VARIABLE = "GNOMON_CHILD"
@@ -129,8 +130,16 @@ def run_child(
         finally:
             watching.cancel()
 
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(with_orders())
+    try:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(with_orders())
+    except Exception as error:
+        exhausted = exhaustion(error)
+        if exhausted is None:
+            raise
+        # The supervisor begins it anew, again and again.
+        _LOG.error("it cannot go on, and is begun again", reason=str(exhausted))
+        sys.exit(1)
 
 
 def take_hand(name: str) -> tuple[Hand, bytes]:

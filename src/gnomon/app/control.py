@@ -31,6 +31,7 @@ from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
+from gnomon.control.memory_watch import MemoryWatch
 from gnomon.control.reports import Reports
 from gnomon.control.routers import RouterRegister
 from gnomon.control.status import Machine, Status
@@ -118,9 +119,6 @@ class Archives:
             await self._objects.fetch(url, path)
         except GnomonError as error:
             raise ModelDataUnavailable(url, str(error)) from error
-        except OSError as error:
-            said = f"it cannot be written in {self._layout.models}: {error.strerror}."
-            raise ModelDataUnavailable(url, said) from error
 
 
 async def main(settings: Settings, orders: Orders) -> None:
@@ -136,6 +134,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             connection, boot_id(), clock.now_s(), clock.monotonic_s()
         )
     transactions = Transactions(state, account, clock, offset_s, os.urandom, settings.quotas)
+    await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
     keys = open_keys(settings)
     objects = open_objects(settings, keys)
     archives = Archives(settings, layout, objects)
@@ -212,6 +211,7 @@ async def main(settings: Settings, orders: Orders) -> None:
         clock,
         lambda: "" if certificate is None else certificate.trouble,
     )
+    memory_watch = MemoryWatch(host, keeper, settings.hosting)
     app = build_app(
         api.Api(api.load(), transactions, floor, Destinations(transactions, objects, keys), ring),
         cloudwatch.CloudWatch(
@@ -236,21 +236,22 @@ async def main(settings: Settings, orders: Orders) -> None:
     gc.freeze()
     try:
         await feed.serve(layout.feed_socket)
-        await loop.resume()
         async with asyncio.TaskGroup() as group:
             reconciling = group.create_task(loop.run())
             for server, listener in servers.items():
                 group.create_task(server.serve(sockets=[listener]))
-            watching = None if certificate is None else group.create_task(certificate.watch())
+            renewing = None if certificate is None else group.create_task(certificate.watch())
+            watching = group.create_task(memory_watch.run())
             await orders.either()
             loop.close()
-            await reconciling
+            memory_watch.close()
+            await asyncio.gather(reconciling, watching)
             if orders.drain.is_set():
                 await _stop_instances(transactions, keeper)
             for server in servers:
                 server.should_exit = True
-            if watching is not None:
-                watching.cancel()
+            if renewing is not None:
+                renewing.cancel()
     finally:
         await feed.close()
         await keeper.close()

@@ -22,6 +22,7 @@ from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
 from gnomon.errors import exhaustion
 from gnomon.model.lifecycle import LIVE_INSTANCE
+from gnomon.model.records import InstanceRecord
 from gnomon.store.state.instances import instances_of
 from gnomon.store.state.resources import (
     Due,
@@ -67,8 +68,8 @@ class ControlLoop:
         self._bell = asyncio.Event()
         self._closing = False
         self._resumed = False
-        # Monotonic time of the last look at everything.
-        self._swept_s = transactions.clock.monotonic_s()
+        # Monotonic time of the next look at everything: the first pass begins with one.
+        self._sweep_at_s = transactions.clock.monotonic_s()
         # What the machine was out of, as it was said last.
         self._said = ""
         # As it was read last.
@@ -84,9 +85,10 @@ class ControlLoop:
         """Something may have changed; the rows say what."""
         self._bell.set()
 
-    async def resume(self) -> bool:
+    async def _resume(self) -> bool:
         """Takes up what an earlier control, or a pass that failed, has left: instances that nobody
-        keeps, and every endpoint, after the first time those that lack an instance.
+        keeps, and every endpoint, after the first time those that lack an instance. True if some
+        could not be taken up yet.
         """
         async with self._transactions.database.reading() as connection:
             instances = await instances_of(connection, statuses=LIVE_INSTANCE)
@@ -95,12 +97,17 @@ class ControlLoop:
                 if self._resumed
                 else await endpoint_ids(connection)
             )
+        is_left = False
         for record in instances:
             if not self._keeper.keeps(record.id):
-                await self._keeper.resume(record)
+                is_left |= await self._guarded(record.id, partial(self._take_up, record))
         self._woken.update(dict.fromkeys(endpoints))
         self._resumed = True
-        return True
+        return is_left
+
+    async def _take_up(self, record: InstanceRecord) -> bool:
+        await self._keeper.resume(record)
+        return False
 
     def close(self) -> None:
         """Ends `run` after the pass that it is in."""
@@ -120,10 +127,10 @@ class ControlLoop:
         Never raises: what failed is looked at again.
         """
         clock = self._transactions.clock
+        if clock.monotonic_s() >= self._sweep_at_s:
+            is_left = await self._guarded("everything", self._resume)
+            self._sweep_at_s = clock.monotonic_s() + (REST_S if is_left else SWEEP_S)
         await self._guarded("routers", self._routers.look)
-        if clock.monotonic_s() - self._swept_s >= SWEEP_S:
-            self._swept_s = clock.monotonic_s()
-            await self._guarded("everything", self.resume)
         # What cannot be read now is as it was.
         await self._guarded("all that is under way", self._look)
         due, endpoints = self._due, self._changing

@@ -77,7 +77,7 @@ def plan_endpoint(
             waited_s = steady_s - endpoint.changing_since_s
             settled = observed.routers_know or waited_s > ROUTERS_TIME_LIMIT_S
             return [Settle(), *stops] if settled else stops
-        if _needs_nothing_new(endpoint):
+        if _needs_nothing_new(endpoint, observed.instances):
             return [Serve(), *stops]
         failed = _failure(endpoint, observed.instances)
         if failed is not None:
@@ -139,32 +139,45 @@ def _running(
     ]
 
 
-def _needs_nothing_new(endpoint: EndpointRecord) -> bool:
+def _needs_nothing_new(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> bool:
     """Whether what is desired is a part of what serves: then nothing has to be waited for.
 
     An instance that is missing is so already, and comes back as it would have: going back, a
-    promotion and a changed share must not wait for it, or fail with it.
+    promotion and a changed share must not wait for it, or fail with it. But a shadow is promoted
+    only once it has as many healthy instances as production has, or as it is to have.
     """
     if endpoint.serving is None:
         return False
     served = {(v.id, v.fingerprint): v.count for v in endpoint.serving.variants}
+    production = {(v.id, v.fingerprint) for v in endpoint.serving.production}
+    healthy = sum(len(_running(v, instances, ("InService",))) for v in endpoint.serving.production)
     return all(
         variant.count <= served.get((variant.id, variant.fingerprint), 0)
         for variant in endpoint.desired.variants
+    ) and all(
+        len(_running(variant, instances, ("InService",))) >= min(variant.count, healthy)
+        for variant in endpoint.desired.production
+        if (variant.id, variant.fingerprint) not in production
     )
 
 
 def _starts(endpoint: EndpointRecord, observed: Observed, steady_s: float) -> list[EndpointAction]:
+    """Restarts of what serves, then what is new.
+
+    What serves is restarted during a change too, and does not wait for it; nor does what is new
+    wait for an instance that the change does away with.
+    """
     instances = observed.instances
-    actions: list[EndpointAction] = []
-    serving = endpoint.serving.variants if endpoint.serving else ()
-    served = {(variant.id, variant.fingerprint) for variant in serving}
-    for variant in endpoint.desired.variants:
+    served = {(variant.id, variant.fingerprint): variant.count for variant in _serving(endpoint)}
+    desired = {(variant.id, variant.fingerprint) for variant in endpoint.desired.variants}
+    restarts: list[EndpointAction] = []
+    new: list[EndpointAction] = []
+    for variant in (*_leaving_production(endpoint), *endpoint.desired.variants):
         growing = _running(variant, instances, _GROWING)
         is_starting = any(instance.status != "InService" for instance in growing)
         missing = variant.count - len(growing)
-        is_restart = (variant.id, variant.fingerprint) in served
-        if is_restart and steady_s < _restart_at_s(variant, instances, steady_s):
+        count_served = served.get((variant.id, variant.fingerprint))
+        if count_served is not None and steady_s < _restart_at_s(variant, instances, steady_s):
             continue
         is_shadow = variant is endpoint.desired.shadow
         if is_shadow:
@@ -173,12 +186,29 @@ def _starts(endpoint: EndpointRecord, observed: Observed, steady_s: float) -> li
         elif missing == 0 and not is_starting and lights(endpoint, growing):
             # One of normal weight beside; the light one that it is for is drained when it is there.
             missing = 1
-        actions.extend(StartInstance(variant, light=is_shadow) for _ in range(missing))
-    starting = sum(i.status in {"Pending", "Starting"} for i in instances)
-    if starting + len(actions) > observed.cores:
-        # Models that load at once on too few cores hold up production, and each other.
-        return actions[: 0 if starting else 1]
-    return actions
+        for number in range(len(growing), len(growing) + missing):
+            is_restart = count_served is not None and number < count_served
+            (restarts if is_restart else new).append(StartInstance(variant, light=is_shadow))
+    # Models that load at once on too few cores hold up production, and each other.
+    starting = [i for i in instances if i.status in {"Pending", "Starting"}]
+    if len(starting) + len(restarts) > observed.cores:
+        restarts = restarts[: 0 if starting else 1]
+    running = sum(instance.status in _GROWING for instance in instances)
+    if running + len(restarts) + len(new) > observed.cores:
+        awaited = any((i.variant_id, i.fingerprint) in desired for i in starting)
+        new = new[: 0 if awaited or restarts else 1]
+    return [*restarts, *new]
+
+
+def _serving(endpoint: EndpointRecord) -> tuple[VariantSpec, ...]:
+    return tuple(endpoint.serving.variants) if endpoint.serving else ()
+
+
+def _leaving_production(endpoint: EndpointRecord) -> list[VariantSpec]:
+    """Production that serves until the change is there, and is not a part of what is desired."""
+    desired = {(variant.id, variant.fingerprint) for variant in endpoint.desired.variants}
+    production = endpoint.serving.production if endpoint.serving else ()
+    return [v for v in production if (v.id, v.fingerprint) not in desired]
 
 
 def lights(endpoint: EndpointRecord, instances: Sequence[InstanceRecord]) -> list[InstanceRecord]:

@@ -1,5 +1,7 @@
 """One host for control: whatever runs an instance, by the runtime that its image asks for."""
 
+from collections.abc import Mapping
+
 from gnomon.hosting.external import ExternalHost
 from gnomon.hosting.host import Host, InstanceSpec, Observation, Started
 from gnomon.hosting.servers import External
@@ -23,8 +25,12 @@ class HostByRuntime:
     async def observe(self, instance_id: str) -> Observation:
         return await self._host_of(instance_id).observe(instance_id)
 
-    async def stop(self, instance_id: str) -> None:
-        await self._host_of(instance_id).stop(instance_id)
+    async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:
+        # An external server's memory is its own matter.
+        return await self._processes.over_memory(limits)
+
+    async def stop(self, instance_id: str, *, at_once: bool = False) -> None:
+        await self._host_of(instance_id).stop(instance_id, at_once=at_once)
 
     async def adopt(self, instance_id: str) -> bool:
         return await self._external.adopt(instance_id) or await self._processes.adopt(instance_id)

@@ -8,6 +8,7 @@ an instance whose pings fail.
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -78,7 +79,11 @@ class ExternalHost:
     async def observe(self, instance_id: str) -> Observation:
         return Running() if instance_id in self._claims else Exited(None)
 
-    async def stop(self, instance_id: str) -> None:
+    async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:  # noqa: ARG002
+        """None: what a server that runs already uses is not Gnomon's to bound."""
+        return {}
+
+    async def stop(self, instance_id: str, *, at_once: bool = False) -> None:  # noqa: ARG002
         """Let go of the server, which runs on."""
         async with self._released:
             self._file(instance_id).unlink(missing_ok=True)

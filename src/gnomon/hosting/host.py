@@ -95,11 +95,15 @@ class Host(Protocol):
         """What the instance does now. Cheap: a reconciler asks every instance at every pass."""
         ...
 
-    async def stop(self, instance_id: str) -> None:
+    async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:
+        """Which of these instances (by id, with their limits in bytes) use more, and how much."""
+        ...
+
+    async def stop(self, instance_id: str, *, at_once: bool = False) -> None:
         """Ask the instance to end, force it after the time limit, and return when it has ended.
 
-        Calls for several instances go on side by side. A caller that is cancelled leaves the
-        stopping to go on.
+        `at_once` forces it now, also if it was asked before. Calls for several instances go on
+        side by side. A caller that is cancelled leaves the stopping to go on.
         """
         ...
 

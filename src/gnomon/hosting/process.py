@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gnomon.errors import exhaustion
-from gnomon.hosting import cpu_weight, launcher
+from gnomon.hosting import cpu_weight, launcher, memory
 from gnomon.hosting.environment import environment_of
 from gnomon.hosting.files import InstanceFiles, Launch
 from gnomon.hosting.host import (
@@ -92,8 +92,12 @@ class ProcessHost:
         )
         # One thread: spawns are short, and one at a time they cannot inherit each other's sockets.
         self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+        # A look at every process of the machine takes a while, and one is enough at a time.
+        self._memory_looker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory")
         self._starting: dict[str, asyncio.Task[Started]] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
+        # Instances that are not to be waited for any longer while they stop.
+        self._hurried: set[str] = set()
         # Instance id to pid, exit status, port of the reserved range.
         self._children: dict[str, int] = {}
         self._statuses: dict[str, int | None] = {}
@@ -110,12 +114,27 @@ class ProcessHost:
     async def observe(self, instance_id: str) -> Observation:
         return Running() if instance_id in self._starting else self._look(instance_id)
 
-    async def stop(self, instance_id: str) -> None:
+    async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._memory_looker, self._over_memory, limits)
+
+    def _over_memory(self, limits: Mapping[str, int]) -> dict[str, int]:
+        leaders = {}
+        for instance_id in limits:
+            leader = InstanceFiles(self._data_dir, instance_id).read_leader()
+            if leader is not None:
+                leaders[leader] = instance_id
+        found = memory.over({leader: limits[id_] for leader, id_ in leaders.items()})
+        return {leaders[leader]: used for leader, used in found.items()}
+
+    async def stop(self, instance_id: str, *, at_once: bool = False) -> None:
+        if at_once:
+            self._hurried.add(instance_id)
         task = self._stopping.get(instance_id)
         if task is None:
             task = asyncio.create_task(self._stop(instance_id))
             self._stopping[instance_id] = task
-            task.add_done_callback(lambda _: self._stopping.pop(instance_id))
+            task.add_done_callback(lambda _: self._forget_stop(instance_id))
         await asyncio.shield(task)
 
     async def adopt(self, instance_id: str) -> bool:
@@ -138,6 +157,7 @@ class ProcessHost:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._spawner.shutdown(wait=True)
+        self._memory_looker.shutdown(wait=True)
 
     # --- Starting -----------------------------------------------------------------------------
 
@@ -271,6 +291,10 @@ class ProcessHost:
 
     # --- Stopping -----------------------------------------------------------------------------
 
+    def _forget_stop(self, instance_id: str) -> None:
+        del self._stopping[instance_id]
+        self._hurried.discard(instance_id)
+
     async def _stop(self, instance_id: str) -> None:
         starting = self._starting.get(instance_id)
         if starting is not None:
@@ -280,6 +304,8 @@ class ProcessHost:
         deadline_s = self._clock() + self._settings.stop_time_limit_s
         is_asked = False
         while isinstance(self._look(instance_id), Running):
+            if instance_id in self._hurried:
+                deadline_s = min(deadline_s, self._clock())
             if self._clock() < deadline_s:
                 is_asked = is_asked or self._terminate(instance_id)
             elif self._clock() < deadline_s + _KILL_PATIENCE_S:
@@ -304,8 +330,9 @@ class ProcessHost:
     def _kill(self, instance_id: str) -> None:
         child = self._children.get(instance_id)
         if child is not None:
-            # The rest of its session follows when its end is seen.
+            # By its pid too: it may not have opened its session yet.
             os.kill(child, signal.SIGKILL)
+            kill_session(child)
             return
         leader = InstanceFiles(self._data_dir, instance_id).read_leader()
         if leader is not None:

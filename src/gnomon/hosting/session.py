@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
 
 class Identity(Protocol):
     """Which process is meant: exact even when pids are used again or the machine restarts.
@@ -46,6 +48,8 @@ class ProcessStat:
     is_zombie: bool
     session: int
     start_ticks: int
+    # Memory that is in RAM, pages that it shares with other processes among it.
+    resident_bytes: int
 
 
 def boot_id() -> str:
@@ -65,6 +69,7 @@ def stat(pid: int) -> ProcessStat | None:
         is_zombie=fields[0] in (b"Z", b"X"),
         session=int(fields[3]),
         start_ticks=int(fields[19]),
+        resident_bytes=int(fields[21]) * _PAGE_BYTES,
     )
 
 
@@ -113,15 +118,15 @@ def kill_session(leader_pid: int) -> bool:
 
 def kill_session_of(leader: Leader) -> bool:
     """The same for a leader known by its identity; a stranger that has its pid now is let live."""
-    return _is_stranger(leader) or kill_session(leader.pid)
+    return is_stranger(leader) or kill_session(leader.pid)
 
 
 def session_lives(leader: Leader) -> bool:
     """Whether any process of the leader's session runs, the leader or another."""
-    return not _is_stranger(leader) and next(_members(leader.pid), None) is not None
+    return not is_stranger(leader) and next(_members(leader.pid), None) is not None
 
 
-def _is_stranger(leader: Leader) -> bool:
+def is_stranger(leader: Leader) -> bool:
     """Whether the leader's pid is certainly another's now: then its session has ended."""
     if leader.boot_id != boot_id():
         return True
@@ -130,12 +135,12 @@ def _is_stranger(leader: Leader) -> bool:
 
 
 def _members(session: int) -> Iterator[int]:
-    for process in _processes():
+    for process in processes():
         if process.session == session and not process.is_zombie:
             yield process.pid
 
 
-def _processes() -> Iterator[ProcessStat]:
+def processes() -> Iterator[ProcessStat]:
     for name in os.listdir("/proc"):  # noqa: PTH208 - names alone, and there are many
         if name.isdecimal():
             process = stat(int(name))

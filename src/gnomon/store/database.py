@@ -26,9 +26,12 @@ from gnomon.errors import DatabaseFailed
 # How long (s) a write waits for another process's: writes take milliseconds, a migration seconds.
 _BUSY_TIMEOUT_S = 30.0
 _BEGIN_OPTION = "gnomon_begin"
+_FULL = "its disk is full: free space there, and Gnomon goes on by itself"
 # Errors of SQLite that are the machine's (https://sqlite.org/rescode.html), and what to do.
 _FAILURES = {
-    sqlite3.SQLITE_FULL: "its disk is full: free space there, and Gnomon goes on by itself",
+    sqlite3.SQLITE_FULL: _FULL,
+    # No room for the file that connections share, which the first one makes.
+    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,
     sqlite3.SQLITE_IOERR: "its disk fails (I/O error): see what the kernel's log says of it",
     sqlite3.SQLITE_CANTOPEN: (
         "its files cannot be opened: see to the rights of its directory and to `ulimit -n`"
@@ -108,7 +111,7 @@ class Database:
 def failure_reason(error: DBAPIError) -> str | None:
     """Why the machine lets the database down, with what to do; None if it is not the machine."""
     code = getattr(error.orig, "sqlite_errorcode", None)
-    return None if code is None else _FAILURES.get(code & _PRIMARY_CODE)
+    return None if code is None else _FAILURES.get(code, _FAILURES.get(code & _PRIMARY_CODE))
 
 
 def _is_sqlite(url: str) -> bool:

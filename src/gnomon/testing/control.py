@@ -29,6 +29,7 @@ from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
+from gnomon.control.memory_watch import MemoryWatch
 from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
 from gnomon.errors import GnomonError, ModelDataUnavailable
@@ -117,6 +118,7 @@ class ControlInProcess(ControlClient):
         loop: ControlLoop,
         feed: Feed,
         keeper: InstanceKeeper,
+        memory_watch: MemoryWatch,
         transactions: Transactions,
         machine: FakeMachine,
         clock: FakeClock,
@@ -127,6 +129,7 @@ class ControlInProcess(ControlClient):
         self.loop = loop
         self.feed = feed
         self.keeper = keeper
+        self.memory_watch = memory_watch
         self.transactions = transactions
         self.machine = machine
         self.clock = clock
@@ -236,6 +239,7 @@ def put_together(
         loop,
         feed,
         keeper,
+        MemoryWatch(around.host, keeper, settings),
         transactions,
         around.machine,
         around.clock,
@@ -255,6 +259,7 @@ async def running_control(
     machine: FakeMachine,
     clock: FakeClock,
     quotas: QuotaSettings | None = None,
+    account: Account = ACCOUNT,
     **hosting: Any,
 ) -> AsyncIterator[ControlInProcess]:
     """A control on the database in `directory`, which may be a former control's.
@@ -267,20 +272,20 @@ async def running_control(
     host = FakeHost(machine)
     transactions = Transactions(
         database,
-        ACCOUNT,
+        account,
         clock,
         await steady_offset_s(database, clock),
         os.urandom,
         quotas or QuotaSettings(),
     )
     control = put_together(directory, Surroundings(machine, clock, host, transactions), **hosting)
-    await control.loop.resume()
-    reconciling = asyncio.create_task(control.loop.run())
+    running = [asyncio.create_task(work()) for work in (control.loop.run, control.memory_watch.run)]
     try:
         yield control
     finally:
         control.loop.close()
-        await reconciling
+        control.memory_watch.close()
+        await asyncio.gather(*running)
         await control.feed.close()
         await control.keeper.close()
         await host.close()

@@ -6,7 +6,7 @@ What outlives a control is a `FakeMachine`; each `FakeHost` on it is one control
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from gnomon.hosting.host import (
@@ -22,6 +22,7 @@ from gnomon.hosting.host import (
 _FIRST_PORT = 1
 
 _SIGTERM_STATUS = -15
+_SIGKILL_STATUS = -9
 
 
 @dataclass
@@ -32,8 +33,11 @@ class FakeInstance:
     started: Started
     status: int | None = None
     ping_status: int = 200
+    # Of memory, as long as it runs.
+    used_bytes: int = 1024**2
     server: asyncio.Server | None = None
     connections: set[asyncio.StreamWriter] = field(default_factory=set)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
@@ -68,6 +72,7 @@ class FakeMachine:
         """The instance exits by itself."""
         instance = self.instances[instance_id]
         instance.status = status
+        instance.ended.set()
         if instance.server is not None:
             instance.server.close()
         for connection in list(instance.connections):
@@ -155,9 +160,25 @@ class FakeHost:
             return Exited(self.machine.instances[instance_id].status)
         return Exited(None)
 
-    async def stop(self, instance_id: str) -> None:
-        if instance_id in self.machine.running():
-            await self.machine.may_stop.wait()
+    async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:
+        used = {name: self.machine.instances[name].used_bytes for name in self.machine.running()}
+        return {name: used[name] for name, limit in limits.items() if used.get(name, 0) > limit}
+
+    async def stop(self, instance_id: str, *, at_once: bool = False) -> None:
+        if instance_id not in self.machine.running():
+            return
+        if at_once:
+            self.machine.end(instance_id, _SIGKILL_STATUS)
+            return
+        waits = [
+            asyncio.create_task(event.wait())
+            for event in (self.machine.may_stop, self.machine.instances[instance_id].ended)
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
         if instance_id in self.machine.running():
             self.machine.end(instance_id, _SIGTERM_STATUS)
 

@@ -13,10 +13,18 @@ import asyncio
 import contextlib
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 from unittest import mock
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -44,7 +52,7 @@ _LATER = (StartInstance, StopInstance, CheckModelData)
 # The transitions that record an instance's start and stop.
 _RECORDS = {("Pending", "Starting"): StartInstance, ("Stopping", "Stopped"): StopInstance}
 
-_Argument = TypeVar("_Argument")
+_Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 
 
@@ -104,11 +112,14 @@ class Life:
         self._tasks.add(task)
 
     async def by_the_machine(
-        self, work: Callable[[_Argument], Coroutine[Any, Any, _Result]], argument: _Argument
+        self,
+        work: Callable[_Given, Coroutine[Any, Any, _Result]],
+        *args: _Given.args,
+        **more: _Given.kwargs,
     ) -> _Result:
         """Done by the machine for this life, to its end, whatever becomes of it."""
         self.check()
-        task = asyncio.get_running_loop().create_task(work(argument), context=Context())
+        task = asyncio.get_running_loop().create_task(work(*args, **more), context=Context())
         self._machines.add(task)
         task.add_done_callback(self._machines.discard)
         return await asyncio.shield(task)
@@ -287,9 +298,12 @@ class MortalHost:
     async def observe(self, instance_id: str) -> Observation:
         return await self._life.by_the_machine(self._host.observe, instance_id)
 
-    async def stop(self, instance_id: str) -> None:
+    async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:
+        return await self._life.by_the_machine(self._host.over_memory, limits)
+
+    async def stop(self, instance_id: str, *, at_once: bool = False) -> None:
         self._life.reach(StopInstance, "before")
-        await self._life.by_the_machine(self._host.stop, instance_id)
+        await self._life.by_the_machine(self._host.stop, instance_id, at_once=at_once)
         self._life.reach(StopInstance, "after")
 
     async def adopt(self, instance_id: str) -> bool:

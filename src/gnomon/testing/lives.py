@@ -214,7 +214,6 @@ class Lives(ControlClient):
 
         async def run() -> None:
             await control.feed.serve(self._directory / "feed.sock")
-            await control.loop.resume()
             await control.loop.run()
 
         running = life.spawn(run())

@@ -33,7 +33,9 @@ _LOOK_S = 0.05
 
 # Where BURNS is set, it keeps so many processes busy for ever, which share its CPU weight.
 # Answers "<input>", or "<MODEL_SAYS>" where that is set. A request "sleep N" takes N seconds. Where
-# SEEN is set, every input that is answered is appended to that file.
+# SEEN is set, every input that is answered is appended to that file. While the file MUTE holds an
+# instance's id, that instance answers pings alone. Where EATS is set, the first instance that is
+# asked while that file is there takes it away and fills its memory (512 MiB).
 ECHO_HANDLER = """
 import os, threading, time
 
@@ -52,6 +54,24 @@ for _ in range(int(os.environ.get("BURNS", "0"))):
             pass
 
 
+def _is_mute():
+    try:
+        with open(os.environ.get("MUTE", "")) as file:
+            return file.read() == os.environ["GNOMON_INSTANCE_ID"]
+    except OSError:
+        return False
+
+
+_eats = os.environ.get("EATS")
+_eaten = []
+
+
+def _eat():
+    for _ in range(64):
+        _eaten.append(b"x" * (8 << 20))
+        time.sleep(0.01)
+
+
 def model_fn(model_dir):
     return os.environ.get("MODEL_SAYS", "")
 
@@ -65,6 +85,15 @@ def predict_fn(body, model):
     text = body if isinstance(body, str) else body.decode()
     if text.startswith("sleep "):
         time.sleep(float(text.split()[1]))
+    while _is_mute():
+        time.sleep(0.05)
+    if _eats and os.path.exists(_eats):
+        try:
+            os.unlink(_eats)
+        except FileNotFoundError:
+            pass
+        else:
+            threading.Thread(target=_eat, daemon=True).start()
     if text.startswith("fail"):
         raise ValueError("asked to fail")
     with _lock:

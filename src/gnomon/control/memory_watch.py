@@ -1,0 +1,112 @@
+"""Ends instances that use more memory than they may, before the machine has none left for others.
+
+The kernel would choose by itself whom to kill, and it may choose production. How much an instance
+uses is its host's to say; its end is recorded by the keeper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+import structlog
+
+from gnomon.control.keeper import InstanceKeeper
+from gnomon.errors import exhaustion
+from gnomon.hosting.host import Host
+from gnomon.model import instance_types
+from gnomon.model.records import InstanceRecord
+from gnomon.settings import HostingSettings
+
+# How often memory is looked at, in seconds: a model that fills it at 1 GB/s is seen within 1 GB.
+LOOK_S = 1.0
+
+_MIB = 1024 * 1024
+
+_LOG = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class MemoryLimit:
+    """`whose` says where it comes from, `advice` what to do for whom it is too low."""
+
+    limit_bytes: int
+    whose: str
+    advice: str
+
+
+def memory_limit(instance_type: str, settings: HostingSettings) -> MemoryLimit | None:
+    """What an instance of this type may use; None where its type's memory is not known. Pure."""
+    if settings.memory_limit_bytes:
+        return MemoryLimit(
+            settings.memory_limit_bytes,
+            "of hosting.memory_limit_bytes",
+            "raise that setting, or have the model use less",
+        )
+    limit_bytes = instance_types.memory_bytes(instance_type)
+    if limit_bytes is None:
+        return None
+    return MemoryLimit(
+        limit_bytes,
+        f"of an {instance_type}",
+        "choose a larger instance type, or set hosting.memory_limit_bytes",
+    )
+
+
+def sentence(record: InstanceRecord, used_bytes: int, limit: MemoryLimit) -> str:
+    """Why the instance was ended, and what to do. Pure."""
+    return (
+        f"The instance {record.id} of the variant {record.variant_name} used "
+        f"{-(-used_bytes // _MIB):,} MiB of memory, more than the {limit.limit_bytes // _MIB:,} "
+        f"MiB {limit.whose}, and was ended: {limit.advice}."
+    )
+
+
+class MemoryWatch:
+    """One look after another, until `close`. It is never cancelled: see `InstanceKeeper`."""
+
+    def __init__(self, host: Host, keeper: InstanceKeeper, settings: HostingSettings) -> None:
+        self._host = host
+        self._keeper = keeper
+        self._settings = settings
+        self._closing = asyncio.Event()
+        # What the machine was out of, as it was said last.
+        self._said = ""
+
+    def close(self) -> None:
+        """Ends `run` after the look that it is in."""
+        self._closing.set()
+
+    async def run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001 - a look ends here
+                exhausted = exhaustion(error)
+                if exhausted is None:
+                    _LOG.exception("a look at the memory of instances failed")
+                elif str(exhausted) != self._said:
+                    self._said = str(exhausted)
+                    _LOG.warning("the memory of instances is not watched now", reason=self._said)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), LOOK_S)
+
+    async def look(self) -> None:
+        kept = {record.id: record for record in self._keeper.kept()}
+        limits = {
+            id_: limit
+            for id_, record in kept.items()
+            if (limit := memory_limit(record.spec.instance_type, self._settings)) is not None
+        }
+        if not limits:
+            return
+        over = await self._host.over_memory(
+            {id_: limit.limit_bytes for id_, limit in limits.items()}
+        )
+        await asyncio.gather(
+            *(
+                self._keeper.condemn(id_, sentence(kept[id_], used_bytes, limits[id_]))
+                for id_, used_bytes in over.items()
+            )
+        )
