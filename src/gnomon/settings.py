@@ -63,6 +63,42 @@ class AwsSettings:
 
 
 @dataclass(frozen=True)
+class ObjectsSettings:
+    """Where model archives and captured objects lie."""
+
+    # A directory of the data directory; S3, or what speaks like it; a SeaweedFS that `gnomon up`
+    # runs beside.
+    store: Literal["directory", "s3", "seaweedfs"] = "directory"
+    # Empty: AWS's.
+    endpoint: str = ""
+    # Empty: that of [aws].
+    region: str = ""
+    # Empty: as every AWS tool finds them.
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    profile: str = ""
+    # auto: by path at an endpoint of one's own, by host name at AWS.
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    # How a KMS key protects captured objects: by the store itself, or before they reach it. A
+    # directory and SeaweedFS have no keys, so that there it is always the latter.
+    encryption: Literal["sse-kms", "envelope"] = "sse-kms"
+    # Where SeaweedFS listens.
+    port: int = field(default=8333, metadata=_PORT)
+
+
+@dataclass(frozen=True)
+class KeysSettings:
+    """Which key service knows the KMS keys that requests name."""
+
+    # local: keys of this data directory (`gnomon keys`); aws: AWS KMS, or what speaks like it.
+    service: Literal["local", "aws"] = "local"
+    # Empty: AWS's.
+    endpoint: str = ""
+    # Whose credentials; empty: as every AWS tool finds them.
+    profile: str = ""
+
+
+@dataclass(frozen=True)
 class RouterSettings:
     """Bounds of the data plane. The defaults of the mirror's budget are DESIGN.md's rule 1."""
 
@@ -199,6 +235,8 @@ class Settings:
     spool: SpoolSettings = SpoolSettings()
     hosting: HostingSettings = HostingSettings()
     quotas: QuotaSettings = QuotaSettings()
+    objects: ObjectsSettings = ObjectsSettings()
+    keys: KeysSettings = KeysSettings()
     metrics: MetricSettings = MetricSettings()
 
 

@@ -55,7 +55,7 @@ async def client(tmp_path):
                 runs_here,
                 telemetry,
             ),
-            Scrape(control.transactions, telemetry),
+            Scrape(control.transactions, telemetry, warnings(control, telemetry, tmp_path).waiting),
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gnomon") as client:
@@ -134,6 +134,7 @@ async def test_the_status_has_what_is_there(client):
         "wanted_memory_bytes": 0,
         "wanted_gpus": 0,
     }
+    assert status.pop("spool") == {"waiting_bytes": 0, "waited_s": 0.0}
     nothing = ("warnings", "endpoints", "instances", "experiments", "shadows", "routers")
     assert status == {name: [] for name in nothing}
 
@@ -293,7 +294,7 @@ async def test_the_extensions_describe_themselves(client):
     assert json.dumps(document)
 
 
-async def test_prometheus_is_told_totals_of_what_exists(client):
+async def test_prometheus_is_told_totals_of_what_exists(client, tmp_path):
     await make_endpoint(client.control)
     async with client.control.transactions.database.reading() as connection:
         (instance,) = await instances_of(connection)
@@ -319,6 +320,9 @@ async def test_prometheus_is_told_totals_of_what_exists(client):
             row = {**key, "minute": minute, "name": latency, "counts": histogram}
             await ingest.add_metric_histograms(connection, [row])
         await ingest.add_metric_counts(connection, [gone])
+    (tmp_path / "spool" / "r").mkdir(parents=True)
+    (tmp_path / "spool" / "r" / "00000001.seg").write_bytes(b"1234")
+    client.control.clock.shift_s = 50
     answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     samples = {
@@ -338,4 +342,6 @@ async def test_prometheus_is_told_totals_of_what_exists(client):
     ] == [0, 4, 4, 6]
     assert samples["gnomon_instances", "ep", "InService", "AllTraffic"] == 1
     assert samples["gnomon_endpoints", "InService"] == 1
+    assert samples["gnomon_spool_waiting_bytes",] == 4
+    assert 50 <= samples["gnomon_spool_waiting_seconds",] < 100
     assert "gone" not in answer.text

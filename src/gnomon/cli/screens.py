@@ -23,6 +23,8 @@ def print_up(running: Running) -> None:
     console.print(f"Gnomon {running.version} is up.", style="bold")
     console.print(f"  SageMaker API, endpoints   {running.url}")
     console.print(f"  Gnomon's own API           {running.url}/gnomon/v1/openapi.json")
+    if running.s3_url:
+        console.print(f"  S3                         {running.s3_url}")
     console.print(f"  data                       {running.data_dir}")
     processes = ", ".join(f"{process.name} {process.pid}" for process in running.processes)
     console.print(f"  processes                  supervisor {running.pid}, {processes}")
@@ -47,6 +49,12 @@ def print_status(running: Running, status: dict[str, Any]) -> None:
     console = _console()
     for warning in status["warnings"]:
         console.print(f"Warning: {warning}", style="bold")
+    waiting = status["spool"]
+    if waiting["waiting_bytes"]:
+        console.print(
+            f"Waiting for the collector: {waiting['waiting_bytes']:,} bytes, the oldest for "
+            f"{waiting['waited_s']:.1f} s"
+        )
     _print(
         console,
         "Endpoints",
@@ -107,6 +115,19 @@ def mirrored(shadow: dict[str, Any]) -> str:
     return (
         f"Shadow {shadow['variant']} of {shadow['endpoint']}, last {shadow['minutes']} minutes: "
         f"{shadow['candidates']:,} requests, of which {', '.join(parts)}"
+    )
+
+
+def print_keys(keys: list[dict[str, Any]]) -> None:
+    """The table of `gnomon keys list`."""
+    _print(
+        _console(),
+        "Keys",
+        ("key", "aliases", "state", "created", "description"),
+        [
+            (k["arn"], ", ".join(k["aliases"]), k["state"], k["created"], k["description"])
+            for k in keys
+        ],
     )
 
 

@@ -81,8 +81,10 @@ class Status:
                 ended_since_s=self._transactions.steady_s() - FAILURES_SHOWN_S,
             )
             routers = await routing.incarnations(connection)
+        waiting = await self._warnings.waiting()
         return {
-            "warnings": await self._warnings.now(routers),
+            "warnings": await self._warnings.now(routers, waiting),
+            "spool": {"waiting_bytes": waiting.waiting_bytes, "waited_s": waiting.waited_s},
             "light": cpu_weight.in_force(),
             "machine": self._shares(endpoints),
             "endpoints": [
