@@ -22,6 +22,7 @@ from gnomon.stats.histogram import bucket_of
 from gnomon.store.state.instances import instances_of
 from gnomon.store.state.resources import ENDPOINTS
 from gnomon.store.telemetry import ingest
+from gnomon.testing.analyses import a_judge
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.databases import migrated
 from gnomon.testing.fake_host import FakeMachine
@@ -47,7 +48,9 @@ async def client(tmp_path):
             CloudWatch(
                 cloudwatch.load(), Readings(control.transactions, telemetry, MetricSettings())
             ),
-            Reports(control.transactions, telemetry),
+            Reports(
+                control.transactions, telemetry, a_judge(control.transactions.database, telemetry)
+            ),
             Status(
                 control.transactions,
                 warnings(control, telemetry, tmp_path),

@@ -29,6 +29,7 @@ from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
+from gnomon.control.judging import Judge
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
 from gnomon.control.memory_watch import MemoryWatch
@@ -48,6 +49,7 @@ from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
 from gnomon.model import instance_types
+from gnomon.model.analysis import default_settings
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
@@ -212,12 +214,13 @@ async def main(settings: Settings, orders: Orders) -> None:
         lambda: "" if certificate is None else certificate.trouble,
     )
     memory_watch = MemoryWatch(host, keeper, settings.hosting)
+    judge = Judge(state, telemetry, default_settings(settings.analysis))
     app = build_app(
         api.Api(api.load(), transactions, floor, Destinations(transactions, objects, keys), ring),
         cloudwatch.CloudWatch(
             cloudwatch.load(), Readings(transactions, telemetry, settings.metrics)
         ),
-        Reports(transactions, telemetry),
+        Reports(transactions, telemetry, judge),
         Status(
             transactions,
             warnings,
