@@ -4,7 +4,7 @@ that state knows. Judging them is left to `gnomon.control.judging`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from gnomon.control.absences import Absence, absences
@@ -12,9 +12,10 @@ from gnomon.control.judging import Judge, analysis_json, distributions_json, pai
 from gnomon.control.mirroring import mirror_figures, total
 from gnomon.control.operations.endpoints import find_endpoint
 from gnomon.control.operations.experiments import describe_inference_experiment, find_experiment
+from gnomon.control.spans import running_span
 from gnomon.control.transactions import Transactions
 from gnomon.model import metric
-from gnomon.model.records import EventRecord, ExperimentRecord
+from gnomon.model.records import ExperimentRecord
 from gnomon.stats.histogram import Histogram
 from gnomon.store.database import Database
 from gnomon.store.state.instances import events_of, instance_events, instances_of
@@ -52,7 +53,7 @@ class Reports:
             gaps = await queries.cut_off(connection, span.begins_s, span.ends_s) if span else []
         plan = record.plan
         production_id = plan.former.production[0].id if plan.former else ""
-        seconds = span.ends_steady_s - span.begins_steady_s if span else 0.0
+        seconds = span.seconds if span else 0.0
         of_shadow = [m for m in found if m.variant_id == plan.shadow.variant_id]
         judged = await self._judge.judge(record.id, of_shadow, seconds)
         return {
@@ -118,33 +119,6 @@ class Reports:
                 for variant, metrics in by_name.items()
             },
         }
-
-
-@dataclass(frozen=True)
-class Span:
-    """When a test ran: by the machine's clock, and in steady time, which durations go by."""
-
-    begins_s: float
-    ends_s: float
-    begins_steady_s: float
-    ends_steady_s: float
-
-
-def running_span(events: list[EventRecord], now_s: float, steady_s: float) -> Span | None:
-    """From an experiment's first Running to its last Stopping, or to now; None before. Pure.
-
-    `events` are newest first.
-    """
-    began = [event for event in events if event.after == "Running"]
-    if not began:
-        return None
-    ended = next((event for event in events if event.after == "Stopping"), None)
-    return Span(
-        began[-1].at_s,
-        ended.at_s if ended else now_s,
-        began[-1].steady_s,
-        ended.steady_s if ended else steady_s,
-    )
 
 
 def ejected_figures(metrics: list[queries.InstanceMetrics]) -> dict[str, dict[str, int]]:
