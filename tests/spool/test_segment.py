@@ -85,7 +85,7 @@ def test_reading_goes_on_from_any_offset_that_a_reader_gave(path, written, data)
 
 
 def test_a_file_cut_at_any_byte_gives_the_whole_frames_before_the_cut(path):
-    written = [build.metrics(), build.exchange(), build.pair(), build.barrier()]
+    written = [build.metrics(), build.exchange(), build.pair(), build.noise(), build.barrier()]
     whole = _write(path, *written).read_bytes()
     ends = [offset for offset, _ in SegmentReader(path)]
     for cut in range(len(whole)):

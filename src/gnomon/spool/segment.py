@@ -7,8 +7,8 @@ closed. All numbers in it are little-endian:
     frame  = version (u8, 1), kind (u8), length (u32), checksum (u32), payload (length bytes)
 
 The kind says what the payload holds, so that a reader passes over what it does not want without
-decoding it: 1 metrics, 2 exchange, 3 pair, 4 barrier. The payload is the MessagePack of the
-structure in `frames`. The checksum is the CRC-32 of version, kind, length and payload.
+decoding it: 1 metrics, 2 exchange, 3 pair, 4 barrier, 5 noise. The payload is the MessagePack of
+the structure in `frames`. The checksum is the CRC-32 of version, kind, length and payload.
 
 A file may end in the middle of a frame: the writer was killed, or is writing. Such a torn tail is
 expected and told; a frame that is whole but of an unknown version is an error.
@@ -26,18 +26,19 @@ from typing import BinaryIO
 import msgspec
 
 from gnomon.errors import GnomonError
-from gnomon.spool.frames import Barrier, Exchange, Frame, Metrics, Pair
+from gnomon.spool.frames import Barrier, Exchange, Frame, Metrics, Noise, Pair
 
 MAGIC = b"GNOMONSP"
 FILE_VERSION = 1
 FRAME_VERSION = 1
 
-METRICS, EXCHANGE, PAIR, BARRIER = 1, 2, 3, 4
+METRICS, EXCHANGE, PAIR, BARRIER, NOISE = 1, 2, 3, 4, 5
 KIND_OF: dict[type[Frame], int] = {
     Metrics: METRICS,
     Exchange: EXCHANGE,
     Pair: PAIR,
     Barrier: BARRIER,
+    Noise: NOISE,
 }
 _KINDS = frozenset(KIND_OF.values())
 

@@ -44,6 +44,7 @@ _KIND_NAMES = {
     segment.METRICS: "metrics",
     segment.EXCHANGE: "exchange",
     segment.PAIR: "pair",
+    segment.NOISE: "noise",
     segment.BARRIER: "barrier",
 }
 
@@ -157,7 +158,7 @@ class SpoolWriter:
             self._wake.set()
 
     def _fits(self, kind: int, payload_bytes: int) -> bool:
-        if kind not in (segment.EXCHANGE, segment.PAIR):
+        if kind not in (segment.EXCHANGE, segment.PAIR, segment.NOISE):
             return True
         is_exchange = kind == segment.EXCHANGE
         if self._shortage >= (1 if is_exchange else 2):
