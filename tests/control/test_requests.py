@@ -24,6 +24,7 @@ from gnomon.model.arn import Account
 from gnomon.settings import QuotaSettings, SpoolSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
+from gnomon.testing.control import check_at_creation
 from gnomon.testing.fake_disk import FakeDisk
 
 SERVICE = api.load()
@@ -170,7 +171,7 @@ class Caller:
             self.database, account, SystemClock(), 0.0, os.urandom, QuotaSettings()
         )
         floor = DiskFloor(directory, SpoolSettings().min_free_bytes, FakeDisk().free_bytes)
-        self.api = api.Api(SERVICE, transactions, floor, lambda: None)
+        self.api = api.Api(SERVICE, transactions, floor, check_at_creation, lambda: None)
 
     def send(self, operation, body):
         headers = {"x-amz-target": f"SageMaker.{operation}"}
