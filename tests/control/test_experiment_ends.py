@@ -98,6 +98,21 @@ async def test_a_stop_leaves_what_its_actions_say(control, actions, expected, st
     assert statuses == {name: "InService" if name in stays else "Deleted" for name in (P, S)}
 
 
+async def test_a_test_resolves_no_image_of_production_anew(control):
+    def resolution(endpoint):
+        (variant,) = endpoint["ProductionVariants"]
+        (image,) = variant["DeployedImages"]
+        return image["ResolutionTime"]
+
+    before = await make_endpoint(control)
+    await make_model(control, "shad")
+    await running(control)
+    await stop(control, ModelVariantActions={P: "Retain"})
+    after = await until_shape(control, BACK)
+    assert after["LastModifiedTime"] > before["LastModifiedTime"]
+    assert resolution(after) == resolution(before)
+
+
 @pytest.mark.parametrize(("actions", "expected"), ROWS)
 async def test_desired_variants_set_the_size_of_what_stays(control, actions, expected):
     await make_endpoint(control)
