@@ -11,8 +11,8 @@ import pytest
 from gnomon.errors import ModelDataNotFound, ModelDataNotKept, ModelDataUnavailable
 from gnomon.hosting import artifacts
 from gnomon.hosting.artifacts import check, prepare, remove_unfinished
-from gnomon.objects.directory import DirectoryObjects
 from gnomon.objects.store import ObjectStoreFailed
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import HostingSettings
 from gnomon.testing.small_disk import CannotMount, small_disk
 

@@ -18,6 +18,7 @@ from gnomon.aws.response import Response
 from gnomon.aws.service import Service, load_service
 from gnomon.aws.validation import validate
 from gnomon.control.call import Operation, Params
+from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.operations import (
     endpoint_changes,
@@ -59,8 +60,7 @@ OPERATIONS: dict[str, Operation] = {
     "DeleteTags": tags.delete_tags,
 }
 
-# The model data that an operation wants to be there. A store may take its time to say so: it is
-# asked before the transaction, in which no other write goes on.
+# The model data that an operation wants to be there.
 _MODEL_DATA_OF: dict[str, Callable[[Params], str | None]] = {
     "CreateModel": models.model_data_url,
 }
@@ -76,13 +76,15 @@ _LOG = structlog.get_logger(__name__)
 @dataclass(frozen=True)
 class Api:
     """`changed` is called after every operation that wrote; `floor` keeps new work from a disk
-    that is nearly full; `check_model_data` raises GnomonError if an archive cannot be had.
+    that is nearly full, `check_model_data` (it raises GnomonError) models without their archives,
+    `destinations` what could not be captured from beginning.
     """
 
     service: Service
     transactions: Transactions
     floor: DiskFloor
     check_model_data: Callable[[str | None], Awaitable[None]]
+    destinations: Destinations
     changed: Callable[[], None]
 
     async def handle(
@@ -128,8 +130,10 @@ class Api:
         else:
             if request.operation.startswith(_BEGINNING):
                 await self.floor.check()
+            # Before the transaction: a store or a key service takes its time.
             if request.operation in _MODEL_DATA_OF:
                 await self.check_model_data(_MODEL_DATA_OF[request.operation](request.params))
+            await self.destinations.check(request.operation, request.params)
             async with self.transactions.call(request.region) as call:
                 result = await handler(call, request.params)
             self.changed()

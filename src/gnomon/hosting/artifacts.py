@@ -124,7 +124,7 @@ def _said(error: Exception) -> str:
 
 def _copy(url: str, archive: Path) -> None:
     try:
-        source = _path(url).open("rb")  # noqa: SIM115 - closed below
+        source = _path(url).open("rb")
     except (OSError, ValueError) as error:
         raise ModelDataUnavailable(url, _said(error)) from error
     with source, archive.open("wb") as copy:
