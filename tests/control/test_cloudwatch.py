@@ -57,6 +57,7 @@ async def url(control, telemetry):
         control.api,
         cloudwatch.CloudWatch(cloudwatch.load(), readings),
         reports=None,
+        analyses=None,
         status=None,
         scrape=None,
     )
