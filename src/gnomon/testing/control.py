@@ -32,7 +32,7 @@ from gnomon.control.loop import ControlLoop
 from gnomon.control.memory_watch import MemoryWatch
 from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
-from gnomon.errors import GnomonError, ModelDataUnavailable
+from gnomon.errors import GnomonError, ModelDataNotFound
 from gnomon.hosting.host import Host
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.session import boot_id
@@ -51,8 +51,10 @@ from gnomon.testing.fake_host import FakeHost, FakeMachine
 
 _LOOK_S = 0.01
 _PATIENCE_S = 20.0
-# An archive at a URL with this in it is not there; with that, it never arrives.
+# An archive at a URL with this in it is not there; with that, it was there when its model was made,
+# and has gone since; with the third, it never arrives.
 MISSING = "missing"
+GONE = "gone"
 ENDLESS = "endless"
 
 ACCOUNT = Account("us-east-1", "000000000000")
@@ -178,10 +180,17 @@ class Surroundings:
     at_end: Callable[[ExperimentRecord], Awaitable[None]] = no_guardrail
 
 
-async def check_model_data(model_data_url: str | None) -> None:
-    """Stands in for looking whether there is an archive."""
+async def check_at_creation(model_data_url: str | None) -> None:
+    """Stands in for looking whether there is an archive, when its model is made."""
     if model_data_url and MISSING in model_data_url:
-        raise ModelDataUnavailable(model_data_url, "there is no object at this URL.")
+        raise ModelDataNotFound(model_data_url)
+
+
+async def check_model_data(model_data_url: str | None) -> None:
+    """The same, later."""
+    await check_at_creation(model_data_url)
+    if model_data_url and GONE in model_data_url:
+        raise ModelDataNotFound(model_data_url)
 
 
 def put_together(
@@ -240,7 +249,12 @@ def put_together(
     objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
     return ControlInProcess(
         api.Api(
-            _service(), transactions, floor, Destinations(transactions, objects, keys), loop.ring
+            _service(),
+            transactions,
+            floor,
+            check_at_creation,
+            Destinations(transactions, objects, keys),
+            loop.ring,
         ),
         loop,
         feed,
