@@ -17,7 +17,7 @@ from statistics import median
 
 import msgspec
 
-from bench import month
+from bench.kit import month
 from bench.kit.report import Report
 from bench.kit.rounds import in_turn
 from bench.kit.versions import versions_of

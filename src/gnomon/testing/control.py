@@ -136,6 +136,18 @@ class ControlInProcess(ControlClient):
         self.transactions = transactions
         self.machine = machine
         self.clock = clock
+        self._running: list[asyncio.Task[None]] = []
+
+    def run(self) -> None:
+        """Begins its loops."""
+        works = (self.loop.run, self.memory_watch.run)
+        self._running = [asyncio.create_task(work()) for work in works]
+
+    async def rest(self) -> None:
+        """Ends its loops, after the pass that each is in: from then on, nothing is reconciled."""
+        self.loop.close()
+        self.memory_watch.close()
+        await asyncio.gather(*self._running)
 
     async def call(self, operation: str, **params: Any) -> dict[str, Any]:
         """Calls an operation as botocore would. Raises CallRefused for an error."""
@@ -299,13 +311,11 @@ async def running_control(
         quotas or QuotaSettings(),
     )
     control = put_together(directory, Surroundings(machine, clock, host, transactions), **hosting)
-    running = [asyncio.create_task(work()) for work in (control.loop.run, control.memory_watch.run)]
+    control.run()
     try:
         yield control
     finally:
-        control.loop.close()
-        control.memory_watch.close()
-        await asyncio.gather(*running)
+        await control.rest()
         await control.feed.close()
         await control.keeper.close()
         await host.close()
