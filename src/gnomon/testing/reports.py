@@ -166,7 +166,7 @@ def _progress(analysis: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
             {
                 "at_s": seconds * step / 40,
                 "pairs": analysis["pairs"] * step // 40,
-                "change": change + 0.03 * (wider - 1),
+                "change": change,
                 "low": change - (change - low) * wider if known else None,
                 "high": change + (high - change) * wider if known else None,
             }
