@@ -15,7 +15,7 @@ from gnomon.testing.processes import Traffic
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-SETTINGS = {"rules": {"error_rate": 0.03, "least_pairs": 300}, "block_s": 0.1}
+SETTINGS = {"rules": {"error_rate": 0.05, "least_pairs": 300}, "block_s": 0.1}
 # A hundred blocks take ten seconds; a busy machine may take several times as long.
 PATIENCE_S = 90
 LATENCY_RULES = {"slow_down", "p99"}
@@ -34,13 +34,13 @@ def test_of(echo):
         echo.endpoint()
         echo.model(f"{echo.name}-shad", **environment)
         echo.experiment(100)
-        request = urllib.request.Request(  # noqa: S310 - http
+        request = urllib.request.Request(
             f"{echo.gnomon.url}/gnomon/v1/experiments/{echo.name}/analysis",
             json.dumps({"settings": SETTINGS, "guardrails": guardrails or {}}).encode(),
             {"Content-Type": "application/json"},
             method="PUT",
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - http
+        with urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.status == 200
         return echo
 
