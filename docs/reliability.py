@@ -8,6 +8,7 @@ fault that is known has its row, and that the document is what is written from t
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 from collections.abc import Mapping
@@ -40,16 +41,16 @@ routers, three production instances and two shadow instances. They overlap: a re
 while both a router and an instance died is counted in both rows.
 
 Measured with Gnomon {gnomon} and Python {python} on {machine[processor]}, {machine[cores]} cores,
-{machine[memory_gib]} GiB, {machine[system]}. Seconds differ on other machines; that nothing else
-fails or is lost is what the tests insist on.
+{machine[memory_gib]} GiB, {machine[system]}, at a load of {load:.1f} over the last five
+minutes when this was written: the tests' own, and whatever else ran. Seconds are more under load,
+and differ on other machines; that nothing else fails or is lost is what the tests insist on.
 
 | fault | what the client sees | what is lost | until whole |
 |---|---|---|---|
 """
 
 _TAIL = """
-*Until whole* is the median where a fault was brought about several times. Not measured yet: an
-instance over its memory.
+*Until whole* is the median where a fault was brought about several times.
 """
 
 
@@ -59,6 +60,7 @@ def figures(measured: Mapping[str, Measured]) -> dict[str, Any]:
         "machine": describe_machine(),
         "gnomon": version("gnomon"),
         "python": sys.version.split()[0],
+        "load": os.getloadavg()[1],
         "faults": {fault.name: asdict(measured[fault.name]) for fault in FAULTS},
     }
 

@@ -10,8 +10,10 @@ import pytest
 
 from gnomon.hosting.files import InstanceFiles
 from gnomon.hosting.session import is_alive
+from gnomon.testing import reliability
 from gnomon.testing.processes import IMAGE, ROLE, EchoModels, archive, running_gnomon
 from gnomon.testing.raw_traffic import RawTraffic
+from gnomon.testing.reliability import Measured, failures, record
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -101,6 +103,7 @@ def ends(gnomon, variant):
     ]
 
 
+@pytest.mark.fault
 def test_an_instance_that_fills_its_memory_costs_what_was_in_flight_on_it(gnomon, tmp_path):
     hungry = {"AllTraffic": tmp_path / "production", "Shadow-01": tmp_path / "shadow"}
     counts = {"AllTraffic": 2, "Shadow-01": 1}
@@ -133,10 +136,13 @@ def test_an_instance_that_fills_its_memory_costs_what_was_in_flight_on_it(gnomon
         more(50)
         assert traffic.failures == []
         fill("AllTraffic")
+        whole_s = time.monotonic()
         more(50)
     assert deaths.brackets.keys() == set(victims.values())
     died = deaths.brackets[victims["AllTraffic"]]
     assert [flight for flight in traffic.failures if not flight.was_open(*died)] == []
+    measured = Measured([whole_s - died[0]], len(traffic.flights), failures(traffic.flights))
+    record(reliability.OVER_MEMORY, measured)
 
     # Each ended once, is said with what to do, and counted as away in the report.
     away = echo.report()["away"]

@@ -83,6 +83,12 @@ INSTANCE_MUTE = Fault(
     "Nothing else; ejections are counted and shown.",
     "from its first answer again until nothing fails any more",
 )
+OVER_MEMORY = Fault(
+    "An instance uses more memory than it may, others live",
+    "At most the requests in flight in it fail; routers leave it before it is ended.",
+    "Nothing else; the reason says how much it used, and what to do.",
+    "from its end until another has taken its place",
+)
 EXITS_AT_CREATION = Fault(
     "The model of a new endpoint exits at its start",
     "The endpoint becomes Failed, with the reason in FailureReason.",
@@ -171,6 +177,7 @@ FAULTS = (
     SHADOW_KILLED,
     INSTANCE_HUNG,
     INSTANCE_MUTE,
+    OVER_MEMORY,
     EXITS_AT_CREATION,
     EXITS_AT_UPDATE,
     SUPERVISOR_KILLED,
