@@ -20,7 +20,7 @@ from gnomon.app import certificate as certificates
 from gnomon.app.certificate import Certificate
 from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket, passing_socket
-from gnomon.app.machine import SystemClock
+from gnomon.app.machine import SystemClock, new_id
 from gnomon.control import api
 from gnomon.control.cloudwatch import api as cloudwatch
 from gnomon.control.cloudwatch.reading import Readings
@@ -36,6 +36,7 @@ from gnomon.control.routers import RouterRegister
 from gnomon.control.status import Machine, Status
 from gnomon.control.totals import Scrape
 from gnomon.control.transactions import Transactions
+from gnomon.control.usage_watch import UsageParts, UsageWatch
 from gnomon.control.warnings import Warnings
 from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting import artifacts, serving_archive
@@ -54,6 +55,8 @@ from gnomon.model.snapshot import Update
 from gnomon.objects.directory import DirectoryObjects
 from gnomon.settings import Settings, cores
 from gnomon.spool.disk import free_bytes
+from gnomon.spool.incarnation import CONTROL_PREFIX
+from gnomon.spool.writer import SpoolWriter
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state import routing, steady_time
 from gnomon.store.state.instances import instances_of
@@ -200,6 +203,21 @@ async def main(settings: Settings, orders: Orders) -> None:
     )
     loop_holder.append(loop)
     memory_watch = MemoryWatch(host, keeper, settings.hosting)
+    usage_watch = UsageWatch(
+        UsageParts(
+            transactions=transactions,
+            host=host,
+            keeper=keeper,
+            settings=settings.hosting,
+            clock=clock,
+            cpu_percent=psutil.cpu_percent,
+            memory_bytes=psutil.virtual_memory().total,
+            open_spool=lambda: SpoolWriter(
+                layout.spool, f"{CONTROL_PREFIX}{new_id()}", settings.spool
+            ),
+            is_local=has_weight,
+        )
+    )
     app = build_app(
         api.Api(api.load(), transactions, floor, ring),
         cloudwatch.CloudWatch(
@@ -236,11 +254,12 @@ async def main(settings: Settings, orders: Orders) -> None:
             for server, listener in servers.items():
                 group.create_task(server.serve(sockets=[listener]))
             renewing = None if certificate is None else group.create_task(certificate.watch())
-            watching = group.create_task(memory_watch.run())
+            watching = [group.create_task(watch.run()) for watch in (memory_watch, usage_watch)]
             await orders.either()
             loop.close()
             memory_watch.close()
-            await asyncio.gather(reconciling, watching)
+            usage_watch.close()
+            await asyncio.gather(reconciling, *watching)
             if orders.drain.is_set():
                 await _stop_instances(transactions, keeper)
             for server in servers:

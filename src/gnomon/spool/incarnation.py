@@ -17,6 +17,9 @@ from gnomon.spool.segment import CLOSED_SUFFIX, OPEN_SUFFIX
 LOCK_NAME = "lock"
 # The last thing that a writer leaves when it ended in order: nothing of it is missing.
 END_NAME = "ended"
+# How the names of control's incarnations begin: no barrier waits for one, and no record is
+# missing where it was cut off.
+CONTROL_PREFIX = "control-"
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,11 @@ def mark_end(directory: Path) -> None:
 
 
 def cut_off_at_s(directory: Path) -> float | None:
-    """When the dead writer of `directory` wrote last (epoch seconds); None if it ended in order.
+    """When the dead router of `directory` wrote last (epoch seconds); None if it ended in order.
 
     Of one whose segments are all gone already, about when: the last of them went soon after.
     """
-    if (directory / END_NAME).exists():
+    if directory.name.startswith(CONTROL_PREFIX) or (directory / END_NAME).exists():
         return None
     written = [segment.path.stat().st_mtime for segment in segments(directory)]
     return max(written, default=directory.stat().st_mtime)
