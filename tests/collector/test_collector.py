@@ -12,8 +12,9 @@ from sqlalchemy import event, select
 from gnomon.collector import apply, loop
 from gnomon.collector.loop import Collector, _Resting
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.keys import KeyUnusable
 from gnomon.objects.store import ObjectStoreFailed
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
 from gnomon.spool.incarnation import END_NAME, segments
 from gnomon.spool.segment import FILE_HEAD
@@ -307,6 +308,31 @@ async def test_one_incarnation_that_cannot_be_read_holds_no_other_up(world):
     assert await world.pairs() == 1
     assert await world.finished() == ["i2"]
     assert bad.exists()
+
+
+async def test_a_destination_that_fails_does_not_hold_up_another(world):
+    async def captures(capture_id):
+        kms_key = "alias/captures" if capture_id == "sealed" else ""
+        return CaptureDefinition(f"s3://bucket/{capture_id}", kms_key=kms_key)
+
+    kms_off = KeyUnusable("alias/captures", "it is disabled")
+
+    async def put_encrypted(url, data, kms_key):
+        assert (url.startswith("s3://bucket/sealed/"), kms_key) == (True, "alias/captures")
+        if kms_off is not None:
+            raise kms_off
+        await world.objects.put(url, data)
+
+    world.objects.put_encrypted = put_encrypted
+    world.write("i1", [build.exchange(capture_id=name) for name in ("sealed", "a", "b")])
+    with structlog.testing.capture_logs() as logs:
+        await world.collector(captures).drain()
+    assert [entry["reason"] for entry in logs] == [str(kms_off)]
+    assert sorted(url.split("/")[3] for url in await world.captured()) == ["a", "b"]
+    kms_off = None
+    await world.collector(captures).drain()
+    assert sorted(url.split("/")[3] for url in await world.captured()) == ["a", "b", "sealed"]
+    assert await world.finished() == ["i1"]
 
 
 async def test_rows_do_not_wait_for_an_object_store_that_fails(world):

@@ -12,7 +12,7 @@ import pytest
 
 from gnomon.collector.loop import Collector
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
 from gnomon.spool.writer import SpoolWriter
 from gnomon.store.database import Database, sqlite_url
@@ -27,7 +27,7 @@ COLLECT = textwrap.dedent("""
     from pathlib import Path
     from gnomon.model.spec import CaptureDefinition
     from gnomon.collector.loop import Collector
-    from gnomon.objects.directory import DirectoryObjects
+    from gnomon.objects.stores import DirectoryObjects
     from gnomon.store.database import Database, sqlite_url
 
     async def captures(capture_id):

@@ -5,7 +5,7 @@ import structlog
 
 from gnomon.collector import plan
 from gnomon.collector.plan import compare_answers, rows_of
-from gnomon.stats.comparators import Comparison
+from gnomon.model.analysis import ComparisonSettings
 from gnomon.store.telemetry import tables
 from gnomon.testing import frames as build
 from gnomon.testing.frames import answer
@@ -16,28 +16,29 @@ DIGEST = hashlib.sha256(b"whole").digest()
 @pytest.mark.parametrize(
     ("production", "shadow", "expected"),
     [
-        ({}, {}, Comparison(same=True)),
-        ({"body": b"0.50", "body_bytes": 4}, {}, Comparison(same=True)),
-        ({"body": b"0.6"}, {}, Comparison(same=False, reason="body")),
-        ({"status": 500}, {}, Comparison(same=False, reason="status")),
-        ({}, {"status": 0, "failure": "deadline"}, Comparison(same=None, reason="no_answer")),
-        ({"failure": "reset"}, {}, Comparison(same=None, reason="no_answer")),
-        ({"body_bytes": 9}, {"body_bytes": 9}, Comparison(same=None, reason="truncated")),
-        ({"body_bytes": 9}, {}, Comparison(same=None, reason="truncated")),
+        ({}, {}, (True, "")),
+        ({"body": b"0.50", "body_bytes": 4}, {}, (True, "")),
+        ({"body": b"0.6"}, {}, (False, "body")),
+        ({"status": 500}, {}, (False, "status")),
+        ({}, {"status": 0, "failure": "deadline"}, (None, "no_answer")),
+        ({"failure": "reset"}, {}, (None, "no_answer")),
+        ({"body_bytes": 9}, {"body_bytes": 9}, (None, "truncated")),
+        ({"body_bytes": 9}, {}, (None, "truncated")),
         (
             {"body_bytes": 9, "sha256": DIGEST},
             {"body_bytes": 9, "sha256": DIGEST},
-            Comparison(same=True),
+            (True, ""),
         ),
         (
             {"body_bytes": 9, "sha256": DIGEST},
             {"body_bytes": 9, "sha256": b"other"},
-            Comparison(same=None, reason="truncated"),
+            (None, "truncated"),
         ),
     ],
 )
 def test_answers_are_compared_where_both_are_known_whole(production, shadow, expected):
-    assert compare_answers(answer(**production), answer(**shadow)) == expected
+    comparison = compare_answers(answer(**production), answer(**shadow), ComparisonSettings())
+    assert (comparison.same, comparison.reason) == expected
 
 
 def test_metrics_become_one_row_for_each_key():

@@ -111,7 +111,6 @@ async def test_an_instance_that_exits_is_replaced(control):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"KmsKeyId": "alias/k"}, "KmsKeyId is not supported"),
         ({"AsyncInferenceConfig": {"OutputConfig": {}}}, "One or more endpoint features"),
     ],
 )

@@ -68,21 +68,6 @@ async def test_every_parameter_comes_back(control):
     assert tags["Tags"] == request["Tags"]
 
 
-@pytest.mark.parametrize(
-    "members",
-    [
-        {"KmsKey": "alias/volume"},
-        {"DataStorageConfig": {"Destination": "s3://bucket/x", "KmsKey": "alias/capture"}},
-    ],
-    ids=["KmsKey", "DataStorageConfig.KmsKey"],
-)
-async def test_the_two_key_parameters_are_refused_by_a_sentence(control, members):
-    await prepared(control)
-    with pytest.raises(CallRefused, match=r"KmsKey is not supported: .* KMS keys yet") as refused:
-        await control.call("CreateInferenceExperiment", **experiment_request(**members))
-    assert refused.value.code == "ValidationException"
-
-
 async def test_the_end_of_the_schedule_gives_the_endpoint_back(control):
     before = (await make_endpoint(control))["EndpointConfigName"]
     await make_model(control, "shad")

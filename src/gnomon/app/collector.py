@@ -11,7 +11,7 @@ from gnomon.collector.loop import Collector
 from gnomon.collector.retention import Retention
 from gnomon.model.layout import Layout
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.opening import open_keys, open_objects
 from gnomon.settings import Settings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state.instances import get_capture
@@ -26,7 +26,8 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
         async with state.reading() as connection:
             return await get_capture(connection, capture_id)
 
-    collector = Collector(layout.spool, telemetry, DirectoryObjects(layout.objects), capture)
+    objects = open_objects(settings, open_keys(settings))
+    collector = Collector(layout.spool, telemetry, objects, capture)
     retention = Retention(telemetry, settings.metrics, time.time)
     stop = asyncio.Event()
     try:

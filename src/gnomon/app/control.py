@@ -24,6 +24,7 @@ from gnomon.app.machine import SystemClock, new_id
 from gnomon.control import api
 from gnomon.control.cloudwatch import api as cloudwatch
 from gnomon.control.cloudwatch.reading import Readings
+from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
@@ -52,7 +53,8 @@ from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.snapshot import Update
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.opening import open_keys, open_objects
+from gnomon.objects.store import ObjectStore
 from gnomon.settings import Settings, cores
 from gnomon.spool.disk import free_bytes
 from gnomon.spool.incarnation import CONTROL_PREFIX
@@ -87,9 +89,9 @@ class ControlServer(uvicorn.Server):
 
 
 class Archives:
-    """Model archives from the object directory and from disk."""
+    """Model archives from the object store and from disk."""
 
-    def __init__(self, settings: Settings, layout: Layout, objects: DirectoryObjects) -> None:
+    def __init__(self, settings: Settings, layout: Layout, objects: ObjectStore) -> None:
         self._settings = settings
         self._layout = layout
         self._objects = objects
@@ -136,7 +138,9 @@ async def main(settings: Settings, orders: Orders) -> None:
         )
     transactions = Transactions(state, account, clock, offset_s, os.urandom, settings.quotas)
     await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
-    archives = Archives(settings, layout, DirectoryObjects(layout.objects))
+    keys = open_keys(settings)
+    objects = open_objects(settings, keys)
+    archives = Archives(settings, layout, objects)
     host = HostByRuntime(
         ProcessHost(
             settings.data_dir, settings.hosting, os.environ, serving_archive.pack(layout.models)
@@ -202,6 +206,14 @@ async def main(settings: Settings, orders: Orders) -> None:
         routers,
     )
     loop_holder.append(loop)
+    warnings = Warnings(
+        floor,
+        (state, telemetry),
+        feed.report_of,
+        layout.spool,
+        clock,
+        lambda: "" if certificate is None else certificate.trouble,
+    )
     memory_watch = MemoryWatch(host, keeper, settings.hosting)
     usage_watch = UsageWatch(
         UsageParts(
@@ -219,25 +231,19 @@ async def main(settings: Settings, orders: Orders) -> None:
         )
     )
     app = build_app(
-        api.Api(api.load(), transactions, floor, ring),
+        api.Api(api.load(), transactions, floor, Destinations(transactions, objects, keys), ring),
         cloudwatch.CloudWatch(
             cloudwatch.load(), Readings(transactions, telemetry, settings.metrics)
         ),
         Reports(transactions, telemetry),
         Status(
             transactions,
-            Warnings(
-                floor,
-                (state, telemetry),
-                feed.report_of,
-                layout.spool,
-                clock,
-                lambda: "" if certificate is None else certificate.trouble,
-            ),
+            warnings,
             Machine(cores(), psutil.virtual_memory().total),
             has_weight,
+            telemetry,
         ),
-        Scrape(transactions, telemetry),
+        Scrape(transactions, telemetry, warnings.waiting),
     )
     servers = {
         ControlServer(app, certificate): control_socket(settings.server),

@@ -23,6 +23,8 @@ def print_up(running: Running) -> None:
     console.print(f"Gnomon {running.version} is up.", style="bold")
     console.print(f"  SageMaker API, endpoints   {running.url}")
     console.print(f"  Gnomon's own API           {running.url}/gnomon/v1/openapi.json")
+    if running.s3_url:
+        console.print(f"  S3                         {running.s3_url}")
     console.print(f"  data                       {running.data_dir}")
     processes = ", ".join(f"{process.name} {process.pid}" for process in running.processes)
     console.print(f"  processes                  supervisor {running.pid}, {processes}")
@@ -47,6 +49,12 @@ def print_status(running: Running, status: dict[str, Any]) -> None:
     console = _console()
     for warning in status["warnings"]:
         console.print(f"Warning: {warning}", style="bold")
+    waiting = status["spool"]
+    if waiting["waiting_bytes"]:
+        console.print(
+            f"Waiting for the collector: {waiting['waiting_bytes']:,} bytes, the oldest for "
+            f"{waiting['waited_s']:.1f} s"
+        )
     _print(
         console,
         "Endpoints",
@@ -93,6 +101,35 @@ def print_status(running: Running, status: dict[str, Any]) -> None:
         ],
     )
 
+    for shadow in status["shadows"]:
+        console.print(mirrored(shadow))
+
+
+def mirrored(shadow: dict[str, Any]) -> str:
+    """What became of the requests that could have gone to a shadow, in a line."""
+    parts = [f"{shadow['mirrored']:,} mirrored", f"{shadow['not_sampled']:,} not sampled"]
+    if shadow["opted_out"]:
+        parts.append(f"{shadow['opted_out']:,} opted out")
+    for said, counts in (("dropped", shadow["dropped"]), ("failed", shadow["failed"])):
+        parts += [f"{count:,} {said} ({reason})" for reason, count in counts.items() if count]
+    return (
+        f"Shadow {shadow['variant']} of {shadow['endpoint']}, last {shadow['minutes']} minutes: "
+        f"{shadow['candidates']:,} requests, of which {', '.join(parts)}"
+    )
+
+
+def print_keys(keys: list[dict[str, Any]]) -> None:
+    """The table of `gnomon keys list`."""
+    _print(
+        _console(),
+        "Keys",
+        ("key", "aliases", "state", "created", "description"),
+        [
+            (k["arn"], ", ".join(k["aliases"]), k["state"], k["created"], k["description"])
+            for k in keys
+        ],
+    )
+
 
 def overcommitted(machine: dict[str, int]) -> list[str]:
     """A line for each share of the machine that instance types promise more of than there is."""
@@ -136,6 +173,15 @@ def print_report(report: dict[str, Any]) -> None:
             f"latency {percentile}",
             *(_number(v["latency_ms"][percentile], "{:.2f} ms") for v in (production, shadow)),
         )
+    if production["first_chunk_ms"]["p50"] is not None:
+        for percentile in ("p50", "p90", "p99"):
+            table.add_row(
+                f"first chunk {percentile}",
+                *(
+                    _number(v["first_chunk_ms"][percentile], "{:.2f} ms")
+                    for v in (production, shadow)
+                ),
+            )
     console.print(table)
     mirror, pairs = report["mirror"], report["pairs"]
     console.print(
@@ -145,6 +191,11 @@ def print_report(report: dict[str, Any]) -> None:
     dropped = {reason: count for reason, count in mirror["dropped"].items() if count}
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
     console.print(f"copies dropped: {reasons or 'none'}")
+    if mirror["opted_out"]:
+        console.print(f"requests that asked not to be mirrored: {mirror['opted_out']:,}")
+    failed = ", ".join(f"{count:,} {reason}" for reason, count in mirror["failed"].items())
+    if failed:
+        console.print(f"copies without an answer: {failed}")
     agreement = pairs["agreement"]
     said = "" if agreement is None else f", the same answer in {agreement:.2%}"
     console.print(f"pairs: {pairs['pairs']:,}{said}")
@@ -152,6 +203,10 @@ def print_report(report: dict[str, Any]) -> None:
     if lost:
         said = ", ".join(f"{count:,} {name}" for name, count in lost.items())
         console.print(f"records that the spool had no room for: {said}")
+    if report["cut"]["captures"]:
+        console.print(
+            f"captured without the answer, a stream too long to keep: {report['cut']['captures']:,}"
+        )
     for gap in report["gaps"]:
         console.print(
             f"a router died at {_time(gap['at_s'])}: what it had open is missing, with what it "

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from gnomon.model.analysis import ComparisonSettings
 from gnomon.spool.frames import Answer, Frame, MetricDelta, Metrics, Pair
 from gnomon.spool.merge import merge_metrics
 from gnomon.stats.comparators import Comparison, compare
@@ -31,11 +32,12 @@ def rows_of(frames: Iterable[Frame]) -> Rows:
     """The rows that frames become, metrics added up. Exchanges and barriers become none."""
     metrics: list[Metrics] = []
     rows = Rows([], [], [])
+    settings = ComparisonSettings()
     for frame in frames:
         if isinstance(frame, Metrics):
             metrics.append(frame)
         elif isinstance(frame, Pair):
-            rows.pairs.append(_pair_row(frame))
+            rows.pairs.append(_pair_row(frame, settings))
     for delta in merge_metrics(metrics).deltas:
         key = _metric_key(delta)
         rows.counts.extend(
@@ -47,18 +49,20 @@ def rows_of(frames: Iterable[Frame]) -> Rows:
     return rows
 
 
-def compare_answers(production: Answer, shadow: Answer) -> Comparison:
+def compare_answers(production: Answer, shadow: Answer, settings: ComparisonSettings) -> Comparison:
     """Whether two answers say the same; unknown where one is missing or its body was cut."""
     if production.failure or shadow.failure:
         return Comparison(same=None, reason="no_answer")
     if production.status != shadow.status:
-        return Comparison(same=False, reason="status")
+        return Comparison(same=False, reason="status", distance=1.0)
     if _is_cut(production) or _is_cut(shadow):
         known = production.sha256 is not None and production.sha256 == shadow.sha256
         if known and production.body_bytes == shadow.body_bytes:
             return Comparison(same=True)
         return Comparison(same=None, reason="truncated")
-    return compare(production.content_type, production.body, shadow.content_type, shadow.body)
+    return compare(
+        production.content_type, production.body, shadow.content_type, shadow.body, settings
+    )
 
 
 def _is_cut(answer: Answer) -> bool:
@@ -75,17 +79,17 @@ def _metric_key(delta: MetricDelta) -> dict[str, Any]:
     }
 
 
-def _comparison(pair: Pair) -> Comparison:
+def _comparison(pair: Pair, settings: ComparisonSettings) -> Comparison:
     try:
-        return compare_answers(pair.production, pair.shadow)
+        return compare_answers(pair.production, pair.shadow, settings)
     except Exception:
         # What models answer is anybody's bytes: one odd answer must not hold up all behind it.
         log.exception("comparator_failed", experiment_id=pair.experiment_id, event_id=pair.event_id)
         return Comparison(same=None, reason="comparator_failed")
 
 
-def _pair_row(pair: Pair) -> dict[str, Any]:
-    comparison = _comparison(pair)
+def _pair_row(pair: Pair, settings: ComparisonSettings) -> dict[str, Any]:
+    comparison = _comparison(pair, settings)
     return {
         "experiment_id": pair.experiment_id,
         "event_id": pair.event_id,

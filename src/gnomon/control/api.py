@@ -18,6 +18,7 @@ from gnomon.aws.response import Response
 from gnomon.aws.service import Service, load_service
 from gnomon.aws.validation import validate
 from gnomon.control.call import Operation
+from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.operations import (
     endpoint_changes,
@@ -71,12 +72,13 @@ _LOG = structlog.get_logger(__name__)
 @dataclass(frozen=True)
 class Api:
     """`changed` is called after every operation that wrote; `floor` keeps new work from a disk
-    that is nearly full.
+    that is nearly full, `destinations` what could not be captured from beginning.
     """
 
     service: Service
     transactions: Transactions
     floor: DiskFloor
+    destinations: Destinations
     changed: Callable[[], None]
 
     async def handle(
@@ -122,6 +124,8 @@ class Api:
         else:
             if request.operation.startswith(_BEGINNING):
                 await self.floor.check()
+            # Before the transaction: a store or a key service takes its time.
+            await self.destinations.check(request.operation, request.params)
             async with self.transactions.call(request.region) as call:
                 result = await handler(call, request.params)
             self.changed()

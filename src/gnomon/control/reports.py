@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gnomon.control.absences import Absence, absences
+from gnomon.control.mirroring import mirror_figures, total
 from gnomon.control.operations.endpoints import find_endpoint
 from gnomon.control.operations.experiments import describe_inference_experiment, find_experiment
 from gnomon.control.transactions import Transactions
@@ -87,6 +88,10 @@ class Reports:
                 "captures": round(total(found, metric.CAPTURES_LOST)),
                 "pairs": round(total(found, metric.PAIRS_LOST)),
             },
+            "cut": {
+                # Captured without their answers, which were longer than is kept of a stream.
+                "captures": round(total(found, metric.CAPTURES_CUT)),
+            },
             "gaps": [{"router": gap.incarnation_id, "at_s": gap.at_s} for gap in gaps],
             "away": [asdict(absence) for absence in absent],
             "ejected": ejected_figures(found),
@@ -158,12 +163,7 @@ def variant_figures(
     name: str, metrics: list[queries.InstanceMetrics], seconds: float
 ) -> dict[str, Any]:
     """One variant's counts and latencies (ms), summed over its instances. Pure."""
-    latency = Histogram()
-    for item in metrics:
-        if metric.MODEL_LATENCY_US in item.histograms:
-            latency.merge(item.histograms[metric.MODEL_LATENCY_US].counts)
     per_instance = total(metrics, metric.INVOCATIONS_PER_INSTANCE)
-    quantiles = {label: latency.quantile(q) for label, q in _PERCENTILES.items()}
     return {
         "variant": name,
         "invocations": round(total(metrics, metric.INVOCATIONS)),
@@ -171,9 +171,9 @@ def variant_figures(
         "errors_5xx": round(total(metrics, metric.ERRORS_5XX)),
         "model_errors": round(total(metrics, metric.MODEL_ERRORS)),
         "requests_per_s_per_instance": per_instance / seconds if seconds else None,
-        "latency_ms": {
-            label: None if value is None else value / 1000 for label, value in quantiles.items()
-        },
+        "latency_ms": _percentiles_ms(metrics, metric.MODEL_LATENCY_US),
+        # Of streamed answers alone.
+        "first_chunk_ms": _percentiles_ms(metrics, metric.FIRST_CHUNK_US),
         "by_instance": {
             item.instance_id: round(item.counts.get(metric.INVOCATIONS, 0))
             for item in metrics
@@ -182,23 +182,13 @@ def variant_figures(
     }
 
 
-def mirror_figures(metrics: list[queries.InstanceMetrics]) -> dict[str, Any]:
-    """How many requests could be mirrored, were drawn, were sent, were dropped and why. Pure."""
-    names = {name for item in metrics for name in item.counts}
-    return {
-        "candidates": round(total(metrics, metric.CANDIDATES)),
-        "sampled": round(total(metrics, metric.SAMPLED)),
-        "mirrored": round(total(metrics, metric.MIRRORED)),
-        "dropped": {
-            name.removeprefix(metric.DROPPED_PREFIX): round(total(metrics, name))
-            for name in sorted(names)
-            if name.startswith(metric.DROPPED_PREFIX)
-        },
-    }
-
-
-def total(metrics: list[queries.InstanceMetrics], name: str) -> float:
-    return sum(item.counts.get(name, 0) for item in metrics)
+def _percentiles_ms(metrics: list[queries.InstanceMetrics], name: str) -> dict[str, float | None]:
+    histogram = Histogram()
+    for item in metrics:
+        if name in item.histograms:
+            histogram.merge(item.histograms[name].counts)
+    quantiles = {label: histogram.quantile(q) for label, q in _PERCENTILES.items()}
+    return {label: None if us is None else us / 1000 for label, us in quantiles.items()}
 
 
 def _destination(record: ExperimentRecord) -> str | None:

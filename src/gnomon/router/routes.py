@@ -91,6 +91,19 @@ class Entry:
         if not self.open and self.on_drained is not None:
             self.on_drained()
 
+    def count_in_flight(self) -> None:
+        """Count how many requests each variant has in flight, unless it had none since the last
+        flush: what is idle costs no row.
+        """
+        for variant in (*self.variants, self.shadow) if self.shadow else self.variants:
+            in_flight = sum(instance.outstanding for instance in variant.instances)
+            if in_flight or any(
+                cell.has_invocations
+                for instance in variant.instances
+                if (cell := self._cells.get(instance)) is not None
+            ):
+                self.cell(variant, None).in_flight(in_flight)
+
     def without_experiment(self) -> Entry:
         """The entry once its experiment's end has passed: no copies, no captures for it."""
         spec = self.spec
@@ -125,6 +138,7 @@ class LiveEndpoint:
         "name",
         "path",
         "spec",
+        "stream_path",
         "variants",
     )
 
@@ -134,6 +148,7 @@ class LiveEndpoint:
         self.id = spec.id
         self.name = spec.name
         self.path = f"/endpoints/{spec.name}/invocations".encode()
+        self.stream_path = self.path + b"-response-stream"
         self.spec = spec
         self.instances: dict[str, LiveInstance] = {}
         self.variants: dict[str, LiveVariant] = {}
@@ -158,6 +173,7 @@ class RoutingTable:
 
     def __init__(self, make_instance: InstanceMaker, counters: Counters) -> None:
         self.by_path: dict[bytes, LiveEndpoint] = {}
+        self.by_stream_path: dict[bytes, LiveEndpoint] = {}
         self.by_id: dict[str, LiveEndpoint] = {}
         self._make_instance = make_instance
         self._counters = counters
@@ -178,6 +194,7 @@ class RoutingTable:
         endpoint = self.by_id[spec.id] = LiveEndpoint(spec)
         endpoint.entry = self._entry(endpoint, spec)
         self.by_path[endpoint.path] = endpoint
+        self.by_stream_path[endpoint.stream_path] = endpoint
         return endpoint
 
     def remove(self, endpoint_id: str) -> None:
@@ -187,6 +204,7 @@ class RoutingTable:
             return
         if self.by_path.get(endpoint.path) is endpoint:
             del self.by_path[endpoint.path]
+            del self.by_stream_path[endpoint.stream_path]
         self._let_go(endpoint.instances.values())
 
     def busy(self) -> tuple[str, ...]:
@@ -202,6 +220,11 @@ class RoutingTable:
         self._leaving = {instance for instance in self._leaving if instance.outstanding}
         for instance in self._leaving:
             instance.sweep(now_s)
+
+    def count_in_flight(self) -> None:
+        """To be called once a second: how many requests are in flight, by variant."""
+        for endpoint in self.by_id.values():
+            endpoint.entry.count_in_flight()
 
     def abort(self) -> None:
         """Break off what is still open on any instance."""

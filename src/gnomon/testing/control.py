@@ -22,6 +22,7 @@ from botocore.serialize import create_serializer
 
 from gnomon.aws.service import Service
 from gnomon.control import api
+from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
@@ -37,6 +38,9 @@ from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.session import boot_id
 from gnomon.model.arn import Account
 from gnomon.model.snapshot import Update
+from gnomon.objects.local_keys import LocalKeys
+from gnomon.objects.sealed import SealedObjects
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import HostingSettings, QuotaSettings, SpoolSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
@@ -226,8 +230,12 @@ def put_together(
         routers,
     )
     loops.append(loop)
+    keys = LocalKeys(directory / "keys.json", ACCOUNT)
+    objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
     return ControlInProcess(
-        api.Api(_service(), transactions, floor, loop.ring),
+        api.Api(
+            _service(), transactions, floor, Destinations(transactions, objects, keys), loop.ring
+        ),
         loop,
         feed,
         keeper,

@@ -24,7 +24,9 @@ from gnomon.hosting.session import boot_id, stat
 from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.snapshot import Endpoint, Incarnation
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.local_keys import LocalKeys
+from gnomon.objects.sealed import SealedObjects
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.router.router import Router
 from gnomon.router.seal import Seal
 from gnomon.settings import QuotaSettings, RouterSettings, SpoolSettings
@@ -277,7 +279,8 @@ async def machine_with_lives(directory: Path, faults: Faults) -> AsyncIterator[L
         async with state.reading() as connection:
             return await get_capture(connection, capture_id)
 
-    objects = DirectoryObjects(directory / "objects")
+    keys = LocalKeys(directory / "keys.json", ACCOUNT)
+    objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
     collector = Collector(directory / "spool", telemetry, objects, capture)
     own = stat(os.getpid())
     assert own is not None, "this process runs"

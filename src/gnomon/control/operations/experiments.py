@@ -73,6 +73,7 @@ async def create_inference_experiment(call: Call, params: Params) -> dict[str, A
             sampling_percentage=percentage,
             data_storage=storage,
             capture_id=await capture_of(call, storage),
+            kms_key=params.get("KmsKey"),
             creates_endpoint=endpoint is None,
         ),
     )
@@ -112,6 +113,7 @@ async def describe_inference_experiment(call: Call, params: Params) -> dict[str,
             for variant in (plan.production, plan.shadow)
         ],
         "DataStorageConfig": plan.data_storage,
+        "KmsKey": plan.kms_key,
         "ShadowModeConfig": {
             "SourceModelVariantName": plan.production.variant_name,
             "ShadowModelVariants": [
@@ -183,6 +185,7 @@ async def capture_of(call: Call, storage: Params | None) -> str | None:
         storage["Destination"],
         types.get("CsvContentTypes") or [],
         types.get("JsonContentTypes") or [],
+        storage.get("KmsKey") or "",
     )
 
 
