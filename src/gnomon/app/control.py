@@ -243,7 +243,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             has_weight,
             telemetry,
         ),
-        Scrape(transactions, telemetry, warnings.waiting),
+        Scrape(transactions, telemetry, warnings.waiting, lambda: usage_watch.seen),
     )
     servers = {
         ControlServer(app, certificate): control_socket(settings.server),

@@ -19,7 +19,7 @@ from gnomon.control.contention import machine_delta, shares_machine
 from gnomon.control.keeper import InstanceKeeper
 from gnomon.control.memory_watch import memory_limit
 from gnomon.control.transactions import Transactions
-from gnomon.control.utilization import Utilization, delta_of, minute_of, utilization
+from gnomon.control.utilization import Seen, delta_of, minute_of, utilization
 from gnomon.errors import exhaustion
 from gnomon.hosting.host import Host, Usage
 from gnomon.model.clock import Clock
@@ -60,11 +60,11 @@ class UsageParts:
 class UsageWatch:
     """One look after another, until `close`. It is never cancelled: see `InstanceKeeper`.
 
-    `latest` is what each instance that runs here used at the last look at it, by its record.
+    `seen` are the instances that run here, as of the last look at them.
     """
 
     def __init__(self, parts: UsageParts) -> None:
-        self.latest: list[tuple[InstanceRecord, Usage, Utilization]] = []
+        self.seen: list[Seen] = []
         self._parts = parts
         self._closing = asyncio.Event()
         # psutil and the disk: neither is the loop's.
@@ -126,8 +126,12 @@ class UsageWatch:
         kept = {record.id: record for record in self._parts.keeper.kept()}
         self._sampled_s = self._parts.clock.monotonic_s()
         before, self._before = self._before, await self._parts.host.usage(list(kept))
-        self.latest = [
-            (kept[id_], now, utilization(before[id_], now, self._memory_bytes(kept[id_])))
+        self.seen = [
+            Seen(
+                kept[id_],
+                now.memory_bytes,
+                utilization(before[id_], now, self._memory_bytes(kept[id_])),
+            )
             for id_, now in self._before.items()
             if id_ in before
         ]
@@ -135,8 +139,8 @@ class UsageWatch:
         minute = minute_of(self._parts.clock.now_s(), SAMPLE_S)
         await self._write(
             [
-                delta_of(record, tests.get(record.endpoint_id, ""), minute, used)
-                for record, _, used in self.latest
+                delta_of(one.record, tests.get(one.record.endpoint_id, ""), minute, one.used)
+                for one in self.seen
             ]
         )
 

@@ -31,6 +31,15 @@ class Utilization:
     gpu_memory_percent: float | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """An instance as it was at the last look."""
+
+    record: InstanceRecord
+    memory_bytes: int
+    used: Utilization
+
+
 def utilization(before: Usage, now: Usage, memory_bytes: int) -> Utilization:
     """Between two looks at one instance, which may have `memory_bytes`."""
     seconds = now.at_s - before.at_s

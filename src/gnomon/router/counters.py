@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gnomon.model import metric
+from gnomon.router.totals import Totals
 from gnomon.spool.frames import Frame, MetricDelta, Metrics
 from gnomon.spool.merge import merge_metrics
 from gnomon.stats.histogram import bucket_of
@@ -190,10 +191,13 @@ class Cell:
 
 
 class Counters:
-    """All cells that changed, and what the spool did not take yet."""
+    """All cells that changed, and what the spool did not take yet. With `totals`, all is added up
+    there, too.
+    """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, totals: Totals | None = None) -> None:
         self._spool = spool
+        self._totals = totals
         self._changed: list[Cell] = []
         self._unsent: Metrics | None = None
 
@@ -207,6 +211,8 @@ class Counters:
         deltas = [cell.take(minute) for cell in self._changed]
         # Cells hold this very list.
         self._changed.clear()
+        if self._totals is not None:
+            self._totals.add(deltas)
         frame = Metrics(deltas) if deltas else None
         if self._unsent is not None:
             frame = merge_metrics([self._unsent, *([frame] if frame else [])])

@@ -1,4 +1,5 @@
-"""The directory of one router incarnation in the spool, and the lock that says it lives.
+"""The directory of one incarnation in the spool, and the lock that says it lives: a router's, or
+control's, which hands over what it measures.
 
 A directory appears under its name with its lock already held: until then its name starts with a
 dot, and readers pass over it. So a lock that is free means that the writer is gone for good.
@@ -46,7 +47,12 @@ def claim(root: Path, incarnation_id: str) -> tuple[Path, int]:
     root.mkdir(parents=True, exist_ok=True)
     unclaimed = root / f".{incarnation_id}"
     unclaimed.mkdir(mode=0o700)
-    lock = os.open(unclaimed / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(unclaimed / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        # On a full disk it is tried again and again.
+        unclaimed.rmdir()
+        raise
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         directory = root / incarnation_id
