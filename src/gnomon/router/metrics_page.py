@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import structlog
 
@@ -86,9 +87,8 @@ class _Scrape(asyncio.Protocol):
         self._answering: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "a stream's transport"
-        self._transport = transport
-        self._limit = asyncio.get_running_loop().call_later(_TIME_LIMIT_S, transport.abort)
+        self._transport = cast("asyncio.Transport", transport)
+        self._limit = asyncio.get_running_loop().call_later(_TIME_LIMIT_S, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         if self._answering is not None or self._transport is None:
