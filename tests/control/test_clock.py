@@ -9,6 +9,7 @@ from gnomon.control.reports import Reports
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.testing import reliability
+from gnomon.testing.analyses import a_judge
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.reliability import Measured, record
 from gnomon.testing.requests import experiment_request, make_config, make_endpoint, make_model
@@ -95,6 +96,7 @@ async def test_a_report_says_how_long_a_test_ran_whatever_the_clock_did(control,
     await control.call("CreateInferenceExperiment", **experiment_request())
     await control.until_experiment("exp", "Running")
     control.clock.shift_s = shift_s
-    report = await Reports(control.transactions, telemetry).experiment("exp")
+    judge = a_judge(control.transactions.database, telemetry)
+    report = await Reports(control.transactions, telemetry, judge).experiment("exp")
     assert 0 < report["seconds"] < 20
     await telemetry.close()

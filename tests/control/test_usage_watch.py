@@ -17,6 +17,7 @@ from gnomon.spool.incarnation import CONTROL_PREFIX, cut_off_at_s
 from gnomon.spool.writer import SpoolWriter
 from gnomon.store.state.resources import EXPERIMENTS
 from gnomon.store.telemetry import queries
+from gnomon.testing.analyses import default_analyses
 from gnomon.testing.databases import migrated
 from gnomon.testing.requests import experiment_request, make_endpoint, make_model
 
@@ -44,7 +45,7 @@ class Rig:
         async def no_capture(_id):
             return None
 
-        self._collector = Collector(self.root, telemetry, None, no_capture)
+        self._collector = Collector(self.root, telemetry, None, no_capture, default_analyses)
         self.watch = UsageWatch(
             UsageParts(
                 transactions=control.transactions,

@@ -64,7 +64,8 @@ def test_cpu_time_is_that_of_all_processes_those_that_ended_included(session, tm
 def test_memory_is_what_a_limit_would_count(session, tmp_path):
     leader = session(f"import sys; data = b'x' * {64 * MIB}; " + SAY_AND_WAIT)
     used = usage.of({leader: tmp_path}, None, 0.0)[leader].memory_bytes
-    assert used == memory.over({leader: 1})[leader]
+    # A process that has just begun to wait may touch another page.
+    assert used == pytest.approx(memory.over({leader: 1})[leader], abs=MIB)
     assert used > 64 * MIB
 
 

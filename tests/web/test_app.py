@@ -8,12 +8,14 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from gnomon.aws.json_protocol import MAX_BODY_BYTES
+from gnomon.control.analyses import Analyses
 from gnomon.control.cloudwatch import api as cloudwatch
 from gnomon.control.cloudwatch.api import CloudWatch
 from gnomon.control.cloudwatch.reading import Readings
 from gnomon.control.reports import Reports
 from gnomon.control.status import Machine, Status
 from gnomon.control.totals import Scrape
+from gnomon.control.utilization import Seen, Utilization
 from gnomon.control.warnings import Warnings
 from gnomon.model import metric
 from gnomon.model.lifecycle import ENDPOINT
@@ -22,6 +24,8 @@ from gnomon.stats.histogram import bucket_of
 from gnomon.store.state.instances import instances_of
 from gnomon.store.state.resources import ENDPOINTS
 from gnomon.store.telemetry import ingest
+from gnomon.testing.analyses import a_judge
+from gnomon.testing.builders import a_variant, an_instance
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.databases import migrated
 from gnomon.testing.fake_host import FakeMachine
@@ -35,6 +39,9 @@ def warnings(control, telemetry, path):
     return Warnings(control.api.floor, databases, report_of, path / "spool", control.clock, str)
 
 
+SEEN = Seen(an_instance(a_variant(), endpoint_name="ep"), 2**30, Utilization(150.0, 25.0, 50.0))
+
+
 @pytest.fixture
 async def client(tmp_path):
     async with (
@@ -42,12 +49,14 @@ async def client(tmp_path):
         FakeMachine(listens=True).closing() as machine,
         running_control(tmp_path, machine, FakeClock()) as control,
     ):
+        judge = a_judge(control.transactions.database, telemetry)
         app = build_app(
             control.api,
             CloudWatch(
                 cloudwatch.load(), Readings(control.transactions, telemetry, MetricSettings())
             ),
-            Reports(control.transactions, telemetry),
+            Reports(control.transactions, telemetry, judge),
+            Analyses(control.transactions, judge),
             Status(
                 control.transactions,
                 warnings(control, telemetry, tmp_path),
@@ -55,7 +64,12 @@ async def client(tmp_path):
                 runs_here,
                 telemetry,
             ),
-            Scrape(control.transactions, telemetry, warnings(control, telemetry, tmp_path).waiting),
+            Scrape(
+                control.transactions,
+                telemetry,
+                warnings(control, telemetry, tmp_path).waiting,
+                lambda: [SEEN],
+            ),
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gnomon") as client:
@@ -344,4 +358,52 @@ async def test_prometheus_is_told_totals_of_what_exists(client, tmp_path):
     assert samples["gnomon_endpoints", "InService"] == 1
     assert samples["gnomon_spool_waiting_bytes",] == 4
     assert 50 <= samples["gnomon_spool_waiting_seconds",] < 100
+    names = ("ep", "AllTraffic-1", "AllTraffic")
+    assert samples["gnomon_instance_cpu_cores", *names] == 1.5
+    assert samples["gnomon_instance_memory_bytes", *names] == 2**30
+    assert samples["gnomon_instance_memory_ratio", *names] == 0.25
+    assert samples["gnomon_instance_disk_ratio", *names] == 0.5
+    assert ("gnomon_instance_gpu_ratio", *names) not in samples
     assert "gone" not in answer.text
+
+
+async def test_how_an_experiment_is_judged_is_read_and_set(client):
+    await make_endpoint(client.control)
+    await make_model(client.control, "shad")
+    await client.control.call("CreateInferenceExperiment", **experiment_request())
+    path = "/gnomon/v1/experiments/exp/analysis"
+    shown = (await client.get(path)).json()
+    assert shown["settings"]["rules"]["slow_down"] == 1.1
+    assert shown["guardrails"] == {"stop_when_broken": False, "promote_when_ready": False}
+    body = {"settings": {"task": "regression"}, "guardrails": {"stop_when_broken": True}}
+    changed = (await client.put(path, json=body)).json()
+    assert (await client.get(path)).json() == changed
+    assert changed["settings"]["task"] == "regression"
+    assert changed["guardrails"]["stop_when_broken"] is True
+    refused = await client.put(path, json={"settings": {"alpha": 7}})
+    assert refused.status_code == 400
+    assert "settings.alpha" in refused.json()["error"]
+    assert (await client.put("/gnomon/v1/experiments/other/analysis")).status_code == 404
+
+
+async def test_the_report_of_a_test_without_pairs_makes_no_figures_up(client):
+    await make_endpoint(client.control)
+    await make_model(client.control, "shad")
+    await client.control.call("CreateInferenceExperiment", **experiment_request())
+    await client.control.until_experiment("exp", "Running")
+    report = (await client.get("/gnomon/v1/experiments/exp/report")).json()
+    analysis = report["analysis"]
+    assert analysis["verdict"]["status"] == "undecided"
+    assert {rule["state"] for rule in analysis["verdict"]["rules"]} == {"open"}
+    assert {measure["interval"]["type"] for measure in analysis["measures"]} == {"inconclusive"}
+    assert report["progress"] == []
+    assert report["distributions"] == {"production": [], "shadow": []}
+
+
+async def test_the_api_document_describes_the_body_of_an_analysis(client):
+    document = (await client.get("/gnomon/v1/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    put = document["paths"]["/experiments/{name}/analysis"]["put"]
+    reference = put["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    assert schemas[reference.rpartition("/")[2]]["properties"].keys() == {"settings", "guardrails"}
+    assert schemas["Rules"]["properties"]["slow_down"]["default"] == 1.1

@@ -22,6 +22,7 @@ from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket, passing_socket
 from gnomon.app.machine import SystemClock, new_id
 from gnomon.control import api
+from gnomon.control.analyses import Analyses
 from gnomon.control.cloudwatch import api as cloudwatch
 from gnomon.control.cloudwatch.reading import Readings
 from gnomon.control.destinations import Destinations
@@ -29,6 +30,8 @@ from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
+from gnomon.control.guardrails import Guardrails, GuardrailWatch
+from gnomon.control.judging import Judge
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
 from gnomon.control.memory_watch import MemoryWatch
@@ -49,6 +52,7 @@ from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
 from gnomon.model import instance_types
+from gnomon.model.analysis import default_settings
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
@@ -160,6 +164,7 @@ async def main(settings: Settings, orders: Orders) -> None:
         async with telemetry.reading() as connection:
             return await queries.finished(connection, ids)
 
+    judge = Judge(state, telemetry, default_settings(settings.analysis))
     routers = RouterRegister(transactions, reached, finished)
     loop_holder: list[ControlLoop] = []
 
@@ -180,6 +185,8 @@ async def main(settings: Settings, orders: Orders) -> None:
             return True
         return not isinstance(runtime, External)
 
+    guardrails = Guardrails(transactions, telemetry, judge, ring)
+    guardrail_watch = GuardrailWatch(guardrails)
     feed = Feed(changes, routers.seen, ring)
     floor = DiskFloor(settings.data_dir, settings.spool.min_free_bytes, free_bytes)
     keeper = InstanceKeeper(
@@ -201,7 +208,9 @@ async def main(settings: Settings, orders: Orders) -> None:
     loop = ControlLoop(
         transactions,
         EndpointReconciler(transactions, keeper, feed, cores=cores(), has_weight=has_weight),
-        ExperimentReconciler(transactions, routers.missing, archives.check, wake),
+        ExperimentReconciler(
+            transactions, routers.missing, archives.check, wake, guardrails.at_end
+        ),
         keeper,
         routers,
     )
@@ -235,7 +244,8 @@ async def main(settings: Settings, orders: Orders) -> None:
         cloudwatch.CloudWatch(
             cloudwatch.load(), Readings(transactions, telemetry, settings.metrics)
         ),
-        Reports(transactions, telemetry),
+        Reports(transactions, telemetry, judge),
+        Analyses(transactions, judge),
         Status(
             transactions,
             warnings,
@@ -260,11 +270,12 @@ async def main(settings: Settings, orders: Orders) -> None:
             for server, listener in servers.items():
                 group.create_task(server.serve(sockets=[listener]))
             renewing = None if certificate is None else group.create_task(certificate.watch())
-            watching = [group.create_task(watch.run()) for watch in (memory_watch, usage_watch)]
+            watches = (memory_watch, usage_watch, guardrail_watch)
+            watching = [group.create_task(watch.run()) for watch in watches]
             await orders.either()
             loop.close()
-            memory_watch.close()
-            usage_watch.close()
+            for watch in watches:
+                watch.close()
             await asyncio.gather(reconciling, *watching)
             if orders.drain.is_set():
                 await _stop_instances(transactions, keeper)

@@ -37,6 +37,7 @@ from gnomon.hosting.host import Host
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.session import boot_id
 from gnomon.model.arn import Account
+from gnomon.model.records import ExperimentRecord
 from gnomon.model.snapshot import Update
 from gnomon.objects.local_keys import LocalKeys
 from gnomon.objects.sealed import SealedObjects
@@ -160,6 +161,10 @@ async def no_incarnations(_: object) -> frozenset[str]:
     return frozenset()
 
 
+async def no_guardrail(_: ExperimentRecord) -> None:
+    """A test ends by its schedule as it is."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a control is put together with; `reached` and `finished` are the telemetry's."""
@@ -170,6 +175,7 @@ class Surroundings:
     transactions: Transactions
     reached: Callable[[str], Awaitable[frozenset[str]]] = no_incarnations
     finished: Callable[[Collection[str]], Awaitable[frozenset[str]]] = no_incarnations
+    at_end: Callable[[ExperimentRecord], Awaitable[None]] = no_guardrail
 
 
 async def check_model_data(model_data_url: str | None) -> None:
@@ -225,7 +231,7 @@ def put_together(
     loop = ControlLoop(
         transactions,
         EndpointReconciler(transactions, keeper, feed, cores=1024, has_weight=lambda _: True),
-        ExperimentReconciler(transactions, routers.missing, check, wake),
+        ExperimentReconciler(transactions, routers.missing, check, wake, around.at_end),
         keeper,
         routers,
     )
