@@ -68,7 +68,7 @@ class FakeNvml:
         handle: FakeDevice,
         timeStamp: int,  # noqa: N803
     ) -> Sequence[FakeSample]:
-        found = [sample for sample in handle.samples if sample.timeStamp > timeStamp]
-        if not found:
+        if all(sample.timeStamp <= timeStamp for sample in handle.samples):
             raise FakeNVMLError("Not Found")
-        return found
+        # As real ones do, it hands out its whole buffer, with samples of before and empty ones.
+        return [*handle.samples, FakeSample(0, 0, 0)]
