@@ -66,10 +66,10 @@ async def test_a_failed_instance_is_started_again_at_its_time(control, shift_s):
 @either_way
 async def test_an_update_that_fails_is_over_when_its_instance_has_failed(control, shift_s):
     await make_endpoint(control)
-    await make_model(control, "missing", url="s3://bucket/missing.tar.gz")
-    await make_config(control, "missing-config", "missing")
+    await make_model(control, "gone", url="s3://bucket/gone.tar.gz")
+    await make_config(control, "gone-config", "gone")
     control.clock.shift_s = shift_s
-    await control.call("UpdateEndpoint", EndpointName="ep", EndpointConfigName="missing-config")
+    await control.call("UpdateEndpoint", EndpointName="ep", EndpointConfigName="gone-config")
     control.clock.shift_s = 2 * shift_s
     endpoint = await control.until_endpoint("ep", "InService")
     assert endpoint["FailureReason"].startswith("Failed to download model data")

@@ -113,6 +113,8 @@ async def record(telemetry, variant, ago, counts, latencies_us=(), instance="i")
     histogram = Histogram()
     for value in latencies_us:
         histogram.record(value)
+    if latencies_us:
+        counts = {**counts, metric.MODEL_LATENCY_US + metric.NUMBER_SUFFIX: len(latencies_us)}
     async with telemetry.writing() as connection:
         await ingest.add_metric_counts(
             connection, [{**key, "name": name, "value": value} for name, value in counts.items()]
@@ -181,6 +183,9 @@ async def test_latencies_have_exact_sums_and_percentiles_within_a_percent(
     assert point["Minimum"] == pytest.approx(1000, rel=0.01)
     assert point["Maximum"] == pytest.approx(100_000, rel=0.01)
     assert point["Unit"] == "Microseconds"
+    # Without extremes no histogram is read.
+    (brief,) = (await ask(client, "ModelLatency", Statistics=statistics[:3]))["Datapoints"]
+    assert brief == {name: point[name] for name in ["Timestamp", "Unit", *statistics[:3]]}
     extended = ["p50", "p99", "tm90", "PR(:50000)"]
     answer = await ask(client, "ModelLatency", Statistics=None, ExtendedStatistics=extended)
     values = answer["Datapoints"][0]["ExtendedStatistics"]
@@ -207,12 +212,16 @@ async def test_what_instances_use_is_in_percent_in_a_namespace_of_its_own(
             row = {**key, "instance_id": instance, "name": name, "counts": histogram.counts}
             total = {**row, "name": name + metric.SUM_SUFFIX, "value": percent * 100}
             await ingest.add_metric_histograms(connection, [row])
-            await ingest.add_metric_counts(connection, [total])
+            number = {**row, "name": name + metric.NUMBER_SUFFIX, "value": 1.0}
+            await ingest.add_metric_counts(connection, [total, number])
     statistics = ["Average", "SampleCount", "Maximum"]
     namespace = {"Namespace": "/aws/sagemaker/Endpoints", "Statistics": statistics}
     (point,) = (await ask(client, "CPUUtilization", **namespace))["Datapoints"]
     assert (point["Average"], point["SampleCount"], point["Unit"]) == (100.0, 2, "Percent")
     assert point["Maximum"] == pytest.approx(150, rel=0.01)
+    # Without extremes the histograms are not read.
+    answer = await ask(client, "CPUUtilization", **(namespace | {"Statistics": ["Average", "Sum"]}))
+    assert [(point["Average"], point["Sum"]) for point in answer["Datapoints"]] == [(100.0, 200.0)]
     assert (await ask(client, "CPUUtilization"))["Datapoints"] == []
 
 

@@ -119,7 +119,7 @@ async def scenario(lives, outcome):
     """An endpoint; an update that fails; a test by its schedule, changed on the way; the end."""
     await make_endpoint(lives)
     await make_model(lives, "shad")
-    await make_model(lives, "bad", "s3://bucket/missing.tar.gz")
+    await make_model(lives, "bad", "s3://bucket/gone.tar.gz")
     await make_config(lives, "bad-config", "bad")
     async with lives.traffic("ep"):
         await lives.call("UpdateEndpoint", EndpointName="ep", EndpointConfigName="bad-config")

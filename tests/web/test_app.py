@@ -211,14 +211,14 @@ async def test_a_report_on_what_is_not_there_is_a_404_with_a_sentence(client):
 
 
 async def test_transitions_are_events_newest_first(client):
-    await make_model(client.control, "m", "s3://bucket/missing.tar.gz")
+    await make_model(client.control, "m", "s3://bucket/gone.tar.gz")
     await make_config(client.control, "c", "m")
     await client.control.call("CreateEndpoint", EndpointName="ep", EndpointConfigName="c")
     await client.control.until_endpoint("ep", "Failed")
     events = (await client.get("/gnomon/v1/events")).json()
     endpoint = [(e["before"], e["after"]) for e in events if e["kind"] == ENDPOINT.name]
     assert endpoint == [("Creating", "Failed"), ("", "Creating")]
-    assert any("missing.tar.gz" in e["reason"] for e in events)
+    assert any("gone.tar.gz" in e["reason"] for e in events)
 
 
 async def test_events_of_a_name_are_an_endpoint_s_and_its_instances(client):
@@ -246,13 +246,13 @@ async def test_the_instances_of_an_endpoint_are_listed_also_when_it_failed_and_w
     async def instances():
         return (await client.get("/gnomon/v1/endpoints/EP/instances")).json()
 
-    await make_model(client.control, "m", "s3://bucket/missing.tar.gz")
+    await make_model(client.control, "m", "s3://bucket/gone.tar.gz")
     await make_config(client.control, "c", "m")
     await client.control.call("CreateEndpoint", EndpointName="ep", EndpointConfigName="c")
     await client.control.until_endpoint("ep", "Failed")
     (failed,) = await instances()
     assert (failed["variant"], failed["status"]) == ("AllTraffic", "Failed")
-    assert "missing.tar.gz" in failed["reason"]
+    assert "gone.tar.gz" in failed["reason"]
     assert failed["ended_at_s"] >= failed["created_at_s"]
 
     await client.control.call("DeleteEndpoint", EndpointName="ep")

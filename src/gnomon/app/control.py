@@ -9,7 +9,6 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 import psutil
 import structlog
@@ -111,15 +110,9 @@ class Archives:
         )
 
     async def check(self, url: str | None) -> None:
-        """Raises ModelDataUnavailable unless there is something at the URL."""
-        if url is None:
-            return
-        if url.startswith("file://"):
-            path = Path(unquote(urlsplit(url).path))
-            if not await asyncio.to_thread(path.is_file):
-                raise ModelDataUnavailable(url, "there is no file at this URL.")
-        elif not await self._objects.exists(url):
-            raise ModelDataUnavailable(url, "there is no object at this URL.")
+        """Raises GnomonError unless there is something at the URL, or there is none."""
+        if url is not None:
+            await artifacts.check(url, self._objects.exists)
 
     async def _fetch(self, url: str, path: Path) -> None:
         try:
@@ -240,7 +233,14 @@ async def main(settings: Settings, orders: Orders) -> None:
         )
     )
     app = build_app(
-        api.Api(api.load(), transactions, floor, Destinations(transactions, objects, keys), ring),
+        api.Api(
+            api.load(),
+            transactions,
+            floor,
+            archives.check,
+            Destinations(transactions, objects, keys),
+            ring,
+        ),
         cloudwatch.CloudWatch(
             cloudwatch.load(), Readings(transactions, telemetry, settings.metrics)
         ),

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from gnomon.model import metric
 from gnomon.model.analysis import AnalysisRecord, ComparisonSettings
 from gnomon.spool.frames import Answer, Frame, MetricDelta, Metrics, Pair
 from gnomon.spool.merge import merge_metrics
@@ -61,9 +62,10 @@ def rows_of(frames: Iterable[Frame], analyses: Analyses, compared_of: int = 1) -
         rows.counts.extend(
             {**key, "name": name, "value": value} for name, value in delta.counts.items()
         )
-        rows.histograms.extend(
-            {**key, "name": name, "counts": counts} for name, counts in delta.histograms.items()
-        )
+        for name, counts in delta.histograms.items():
+            rows.histograms.append({**key, "name": name, "counts": counts})
+            number = float(sum(counts.values()))
+            rows.counts.append({**key, "name": name + metric.NUMBER_SUFFIX, "value": number})
     return rows
 
 

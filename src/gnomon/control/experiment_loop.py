@@ -19,7 +19,7 @@ from gnomon.control.call import Call, move_experiment
 from gnomon.control.plan_experiment import plan_experiment
 from gnomon.control.switch import begin_ending, begin_test
 from gnomon.control.transactions import Transactions
-from gnomon.errors import GnomonError, ResourceLimitExceeded
+from gnomon.errors import GnomonError, ModelDataNotFound, ResourceLimitExceeded
 from gnomon.model.records import EndpointRecord, ExperimentRecord
 from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
 
@@ -113,8 +113,10 @@ class ExperimentReconciler:
         reason: str | None = None
         try:
             await self._check_model_data(record.plan.shadow.container.model_data_url)
+        except ModelDataNotFound as error:
+            reason = f"{error} Put it there, or give the model another ModelDataUrl. {_AGAIN}"
         except GnomonError as error:
-            reason = f"{error} Put it there, or mend the model's ModelDataUrl. {_AGAIN}"
+            reason = f"{error} {_AGAIN}"
         async with self._transactions.call() as call:
             current = await EXPERIMENTS.get(call.connection, record.id)
             if current is None or current.status != "Creating":

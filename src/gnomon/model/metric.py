@@ -36,8 +36,10 @@ OVERHEAD_LATENCY_US = "overhead_latency_us"
 FIRST_CHUNK_US = "first_chunk_us"
 # Requests in flight on a variant, as a router finds them once a second.
 CONCURRENT_REQUESTS = "concurrent_requests"
-# Behind a histogram's name: the count that is the exact sum of its values.
+# Behind a histogram's name: the counts that are the exact sum of its values, and their number. Who
+# measures counts the sum; the number is added by the collector.
 SUM_SUFFIX = ".sum"
+NUMBER_SUFFIX = ".number"
 
 # What an instance uses, in basis points (1/100 percent): buckets of whole percents would be coarse.
 CPU_UTILIZATION_BP = "cpu_utilization_bp"
