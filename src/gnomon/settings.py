@@ -39,6 +39,8 @@ class ServerSettings:
     control_port: int = field(default=8501, metadata=_PORT)
     # 0 means max(1, cores / 4): models keep the machine.
     routers: int = 0
+    # Each router's own /metrics: router n listens on this port + n; 0 means none does.
+    metrics_port: int = field(default=0, metadata=_PORT)
     log_level: LogLevel = "info"
 
 
