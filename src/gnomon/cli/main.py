@@ -18,6 +18,7 @@ import typer
 
 from gnomon import settings as settings_module
 from gnomon.cli import running as running_file
+from gnomon.cli.analysis import add_analysis
 from gnomon.cli.capturing import add_capturing
 from gnomon.cli.environment import aws_environment, process_environment, shell_exports
 from gnomon.cli.key_commands import add_keys
@@ -191,6 +192,7 @@ def build(up: Up) -> typer.Typer:
     add_capturing(app)
     add_keys(app)
     add_tls(app)
+    add_analysis(app)
     return app
 
 
