@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gnomon.control.contention import is_contended
 from gnomon.model import metric
 from gnomon.model.analysis import AnalysisRecord, AnalysisSettings, default_record
 from gnomon.stats.histogram import bucket_bounds
@@ -64,9 +65,10 @@ class Judge:
             progress = await queries.pair_progress_of(connection, experiment_id, record.id)
         if pairs is None:
             pairs = PairState(block_us=round(record.settings.block_s * 1e6))
-        contended = False
-        counts = copies(shadow)
-        return await asyncio.to_thread(_judged, record, pairs, progress, counts, contended, seconds)
+        counts = summed(shadow)
+        return await asyncio.to_thread(
+            _judged, record, pairs, progress, copies(counts), is_contended(counts), seconds
+        )
 
 
 @dataclass(frozen=True)
