@@ -177,6 +177,8 @@ class AnalysisDefaults:
     alpha: float = 0.05
     # The typical slow-down rests on blocks of this length.
     block_s: float = 1.0
+    # A Python function that compares answers in the place of Gnomon, "/path/to/file.py:function".
+    comparator: str = ""
     # Numbers are the same within either.
     absolute_tolerance: float = 0.0
     relative_tolerance: float = 0.0
