@@ -172,6 +172,7 @@ async def test_settings_that_change_while_a_test_runs_begin_its_counts_anew(
         (b'{"settings": {"rules": {"slow_down": -1}}}', r"settings.rules.slow_down"),
         (b'{"settings": {"task": "ranking"}}', r"settings.task"),
         (b'{"settings": {"unknown": 1}}', "unknown"),
+        (b'{"settings": {"noise_share": 0.1}}', "noise_share must be 0"),
         (b'{"guardrails": {"stop_when_broken": 1}}', r"guardrails.stop_when_broken"),
     ],
 )
