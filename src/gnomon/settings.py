@@ -160,6 +160,27 @@ class MetricSettings:
 
 
 @dataclass(frozen=True)
+class AnalysisDefaults:
+    """How experiments are judged that have no settings of their own (`gnomon.model.analysis`)."""
+
+    # Margins of the rules: factors, shadow by production, and shares of answers.
+    slow_down: float = 1.10
+    error_rate: float = 0.001
+    disagreement: float = 0.05
+    p99: float = 1.25
+    # Fewer pairs, or a larger share of copies dropped, and there is no verdict.
+    least_pairs: int = 1_000
+    most_dropped: float = 0.01
+    # The probability that any rule is ever wrongly met or broken.
+    alpha: float = 0.05
+    # The typical slow-down rests on blocks of this length.
+    block_s: float = 1.0
+    # Numbers are the same within either.
+    absolute_tolerance: float = 0.0
+    relative_tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
 class ExternalSettings:
     """Servers that run already and answer for an image (`gnomon.hosting.servers` checks them)."""
 
@@ -238,6 +259,7 @@ class Settings:
     objects: ObjectsSettings = ObjectsSettings()
     keys: KeysSettings = KeysSettings()
     metrics: MetricSettings = MetricSettings()
+    analysis: AnalysisDefaults = AnalysisDefaults()
 
 
 def load(

@@ -28,6 +28,9 @@ def test_a_quick_run_measures_every_kind_of_answer_and_the_report(tmp_path):
         "json_64k_same_pairs_per_s",
         "json_64k_pairs_per_s",
         "report_ms",
+        "month_sum_ms",
+        "month_average_ms",
+        "month_p99_ms",
     }
     assert all(figure > 0 for figure in document["figures"].values())
     assert document["goals"]["csv_pairs_per_s"] == [">=", 15_000]

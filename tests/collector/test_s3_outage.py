@@ -15,6 +15,7 @@ from gnomon.settings import SpoolSettings
 from gnomon.spool.incarnation import backlog
 from gnomon.spool.writer import SpoolWriter
 from gnomon.testing import frames as build
+from gnomon.testing.analyses import default_analyses
 from gnomon.testing.databases import migrated
 from gnomon.testing.s3_server import S3Server
 
@@ -61,7 +62,8 @@ async def test_nothing_is_lost_or_doubled_while_the_store_is_away(tmp_path, kms_
     async with migrated("telemetry", tmp_path) as database:
         writer = SpoolWriter(spool, "i1", FAST)
         stop = asyncio.Event()
-        collecting = asyncio.create_task(Collector(spool, database, objects, captures).run(stop))
+        collector = Collector(spool, database, objects, captures, default_analyses)
+        collecting = asyncio.create_task(collector.run(stop))
         try:
             await write(["a1", "a2"])
 

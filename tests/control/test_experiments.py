@@ -258,12 +258,12 @@ async def test_a_test_on_no_endpoint_makes_one(control):
     assert [v["VariantName"] for v in endpoint["ShadowProductionVariants"]] == ["Shadow-01"]
 
 
-async def test_a_shadow_whose_archive_is_missing_cancels_the_test_and_production_serves(control):
+async def test_a_shadow_whose_archive_is_gone_cancels_the_test_and_production_serves(control):
     await make_endpoint(control)
-    await make_model(control, "shad", "s3://bucket/missing.tar.gz")
+    await make_model(control, "shad", "s3://bucket/gone.tar.gz")
     await control.call("CreateInferenceExperiment", **experiment_request())
     found = await control.until_experiment("exp", "Cancelled")
-    assert "missing.tar.gz" in found["StatusReason"]
+    assert "gone.tar.gz" in found["StatusReason"]
     endpoint = await control.call("DescribeEndpoint", EndpointName="ep")
     assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == (
         "InService",

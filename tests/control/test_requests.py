@@ -28,6 +28,7 @@ from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import QuotaSettings, SpoolSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
+from gnomon.testing.control import check_at_creation
 from gnomon.testing.fake_disk import FakeDisk
 
 SERVICE = api.load()
@@ -177,7 +178,9 @@ class Caller:
         keys = LocalKeys(directory / "keys.json", account)
         objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
         destinations = Destinations(transactions, objects, keys)
-        self.api = api.Api(SERVICE, transactions, floor, destinations, lambda: None)
+        self.api = api.Api(
+            SERVICE, transactions, floor, check_at_creation, destinations, lambda: None
+        )
 
     def send(self, operation, body):
         headers = {"x-amz-target": f"SageMaker.{operation}"}

@@ -9,7 +9,6 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 import psutil
 import structlog
@@ -22,6 +21,7 @@ from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket, passing_socket
 from gnomon.app.machine import SystemClock
 from gnomon.control import api
+from gnomon.control.analyses import Analyses
 from gnomon.control.cloudwatch import api as cloudwatch
 from gnomon.control.cloudwatch.reading import Readings
 from gnomon.control.destinations import Destinations
@@ -29,6 +29,8 @@ from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
+from gnomon.control.guardrails import Guardrails, GuardrailWatch
+from gnomon.control.judging import Judge
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
 from gnomon.control.memory_watch import MemoryWatch
@@ -48,6 +50,7 @@ from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
 from gnomon.model import instance_types
+from gnomon.model.analysis import default_settings
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
@@ -104,15 +107,9 @@ class Archives:
         )
 
     async def check(self, url: str | None) -> None:
-        """Raises ModelDataUnavailable unless there is something at the URL."""
-        if url is None:
-            return
-        if url.startswith("file://"):
-            path = Path(unquote(urlsplit(url).path))
-            if not await asyncio.to_thread(path.is_file):
-                raise ModelDataUnavailable(url, "there is no file at this URL.")
-        elif not await self._objects.exists(url):
-            raise ModelDataUnavailable(url, "there is no object at this URL.")
+        """Raises GnomonError unless there is something at the URL, or there is none."""
+        if url is not None:
+            await artifacts.check(url, self._objects.exists)
 
     async def _fetch(self, url: str, path: Path) -> None:
         try:
@@ -157,6 +154,7 @@ async def main(settings: Settings, orders: Orders) -> None:
         async with telemetry.reading() as connection:
             return await queries.finished(connection, ids)
 
+    judge = Judge(state, telemetry, default_settings(settings.analysis))
     routers = RouterRegister(transactions, reached, finished)
     loop_holder: list[ControlLoop] = []
 
@@ -177,6 +175,8 @@ async def main(settings: Settings, orders: Orders) -> None:
             return True
         return not isinstance(runtime, External)
 
+    guardrails = Guardrails(transactions, telemetry, judge, ring)
+    guardrail_watch = GuardrailWatch(guardrails)
     feed = Feed(changes, routers.seen, ring)
     floor = DiskFloor(settings.data_dir, settings.spool.min_free_bytes, free_bytes)
     keeper = InstanceKeeper(
@@ -198,7 +198,9 @@ async def main(settings: Settings, orders: Orders) -> None:
     loop = ControlLoop(
         transactions,
         EndpointReconciler(transactions, keeper, feed, cores=cores(), has_weight=has_weight),
-        ExperimentReconciler(transactions, routers.missing, archives.check, wake),
+        ExperimentReconciler(
+            transactions, routers.missing, archives.check, wake, guardrails.at_end
+        ),
         keeper,
         routers,
     )
@@ -213,11 +215,19 @@ async def main(settings: Settings, orders: Orders) -> None:
     )
     memory_watch = MemoryWatch(host, keeper, settings.hosting)
     app = build_app(
-        api.Api(api.load(), transactions, floor, Destinations(transactions, objects, keys), ring),
+        api.Api(
+            api.load(),
+            transactions,
+            floor,
+            archives.check,
+            Destinations(transactions, objects, keys),
+            ring,
+        ),
         cloudwatch.CloudWatch(
             cloudwatch.load(), Readings(transactions, telemetry, settings.metrics)
         ),
-        Reports(transactions, telemetry),
+        Reports(transactions, telemetry, judge),
+        Analyses(transactions, judge),
         Status(
             transactions,
             warnings,
@@ -243,10 +253,12 @@ async def main(settings: Settings, orders: Orders) -> None:
                 group.create_task(server.serve(sockets=[listener]))
             renewing = None if certificate is None else group.create_task(certificate.watch())
             watching = group.create_task(memory_watch.run())
+            guarding = group.create_task(guardrail_watch.run())
             await orders.either()
             loop.close()
             memory_watch.close()
-            await asyncio.gather(reconciling, watching)
+            guardrail_watch.close()
+            await asyncio.gather(reconciling, watching, guarding)
             if orders.drain.is_set():
                 await _stop_instances(transactions, keeper)
             for server in servers:

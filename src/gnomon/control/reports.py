@@ -1,19 +1,21 @@
 """What was measured of an experiment, or of an endpoint: figures from telemetry under the names
-that state knows. Judging them is left to `gnomon.stats`.
+that state knows. Judging them is left to `gnomon.control.judging`.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from gnomon.control.absences import Absence, absences
+from gnomon.control.judging import Judge, analysis_json, distributions_json, pairs_json
 from gnomon.control.mirroring import mirror_figures, total
 from gnomon.control.operations.endpoints import find_endpoint
 from gnomon.control.operations.experiments import describe_inference_experiment, find_experiment
+from gnomon.control.spans import running_span
 from gnomon.control.transactions import Transactions
 from gnomon.model import metric
-from gnomon.model.records import EventRecord, ExperimentRecord
+from gnomon.model.records import ExperimentRecord
 from gnomon.stats.histogram import Histogram
 from gnomon.store.database import Database
 from gnomon.store.state.instances import events_of, instance_events, instances_of
@@ -25,12 +27,15 @@ _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 class Reports:
     """Reads both databases; writes nothing."""
 
-    def __init__(self, transactions: Transactions, telemetry: Database) -> None:
+    def __init__(self, transactions: Transactions, telemetry: Database, judge: Judge) -> None:
         self._transactions = transactions
         self._telemetry = telemetry
+        self._judge = judge
 
     async def experiment(self, name: str) -> dict[str, Any]:
-        """Both variants side by side, the mirror's counts and the pairs; ResourceNotFound."""
+        """Both variants side by side, the mirror's counts, and what the pairs say;
+        ResourceNotFound.
+        """
         async with self._transactions.looking() as call:
             record = await find_experiment(call, name)
             description = await describe_inference_experiment(call, {"Name": name})
@@ -45,12 +50,12 @@ class Reports:
                 absent = absences(around, span.begins_steady_s, span.ends_steady_s)
         async with self._telemetry.reading() as connection:
             found = await queries.metrics(connection, queries.Scope(experiment_id=record.id))
-            pairs = await queries.pair_summary(connection, record.id)
             gaps = await queries.cut_off(connection, span.begins_s, span.ends_s) if span else []
         plan = record.plan
         production_id = plan.former.production[0].id if plan.former else ""
-        seconds = span.ends_steady_s - span.begins_steady_s if span else 0.0
-        known = pairs.same + pairs.different
+        seconds = span.seconds if span else 0.0
+        of_shadow = [m for m in found if m.variant_id == plan.shadow.variant_id]
+        judged = await self._judge.judge(record.id, of_shadow, seconds)
         return {
             "experiment": {
                 "name": record.name,
@@ -71,18 +76,14 @@ class Reports:
             ),
             "shadow": variant_figures(
                 plan.shadow.variant_name,
-                [m for m in found if m.variant_id == plan.shadow.variant_id],
+                of_shadow,
                 seconds,
             ),
-            "mirror": mirror_figures([m for m in found if m.variant_id == plan.shadow.variant_id]),
-            "pairs": {
-                "pairs": pairs.pairs,
-                "same": pairs.same,
-                "different": pairs.different,
-                "unknown": pairs.unknown,
-                "agreement": pairs.same / known if known else None,
-                "shadow_errors": pairs.shadow_errors,
-            },
+            "mirror": mirror_figures(of_shadow),
+            "pairs": pairs_json(judged.state),
+            "analysis": analysis_json(judged),
+            "distributions": distributions_json(judged.state),
+            "progress": judged.progress,
             "captures": {"destination": _destination(record)},
             "lost": {
                 "captures": round(total(found, metric.CAPTURES_LOST)),
@@ -118,33 +119,6 @@ class Reports:
                 for variant, metrics in by_name.items()
             },
         }
-
-
-@dataclass(frozen=True)
-class Span:
-    """When a test ran: by the machine's clock, and in steady time, which durations go by."""
-
-    begins_s: float
-    ends_s: float
-    begins_steady_s: float
-    ends_steady_s: float
-
-
-def running_span(events: list[EventRecord], now_s: float, steady_s: float) -> Span | None:
-    """From an experiment's first Running to its last Stopping, or to now; None before. Pure.
-
-    `events` are newest first.
-    """
-    began = [event for event in events if event.after == "Running"]
-    if not began:
-        return None
-    ended = next((event for event in events if event.after == "Stopping"), None)
-    return Span(
-        began[-1].at_s,
-        ended.at_s if ended else now_s,
-        began[-1].steady_s,
-        ended.steady_s if ended else steady_s,
-    )
 
 
 def ejected_figures(metrics: list[queries.InstanceMetrics]) -> dict[str, dict[str, int]]:

@@ -6,9 +6,14 @@ chosen by looking at the figures would make the intervals untrue.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import msgspec
+
+from gnomon.errors import SettingsError
+from gnomon.settings import AnalysisDefaults
 
 Task = Literal["classification", "regression", "generic"]
 
@@ -60,3 +65,47 @@ class AnalysisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     block_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     alpha: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.05
     noise_share: _Share = 0.0
+
+
+class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What Gnomon does of its own accord: nothing, unless it is told to.
+
+    `stop_when_broken` ends a running test as soon as its verdict is not_ready, and removes the
+    shadow; `promote_when_ready` promotes the shadow at the schedule's end if the verdict is ready.
+    """
+
+    stop_when_broken: bool = False
+    promote_when_ready: bool = False
+
+
+class AnalysisRecord(msgspec.Struct, frozen=True):
+    """How one experiment is judged. Pairs are counted by `id`: other settings, another id, and the
+    counts begin anew. `since_s` is when that was, None for from the test's start.
+    """
+
+    experiment_id: str
+    id: str
+    since_s: float | None
+    settings: AnalysisSettings
+    guardrails: Guardrails
+
+
+def default_settings(given: AnalysisDefaults) -> AnalysisSettings:
+    """The settings of experiments that have none of their own. Raises SettingsError."""
+    values = asdict(given)
+    rules = {name: values.pop(name) for name in Rules.__struct_fields__ if name in values}
+    tolerances = {
+        name: values.pop(name) for name in ComparisonSettings.__struct_fields__ if name in values
+    }
+    try:
+        return msgspec.convert(
+            {**values, "rules": rules, "comparison": tolerances}, AnalysisSettings
+        )
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"[analysis] cannot be used: {error}.") from error
+
+
+def default_record(experiment_id: str, settings: AnalysisSettings) -> AnalysisRecord:
+    """The record of an experiment that has none; its id changes with the settings."""
+    digest = hashlib.sha256(msgspec.json.encode(settings)).hexdigest()[:16]
+    return AnalysisRecord(experiment_id, f"default-{digest}", None, settings, Guardrails())

@@ -33,8 +33,10 @@ MODEL_LATENCY_US = "model_latency_us"
 OVERHEAD_LATENCY_US = "overhead_latency_us"
 # Of streamed answers: until the model's first chunk was there.
 FIRST_CHUNK_US = "first_chunk_us"
-# Behind a histogram's name: the count that is the exact sum of its values.
+# Behind a histogram's name: the counts that are the exact sum of its values, and their number. Who
+# measures counts the sum; the number is added by the collector.
 SUM_SUFFIX = ".sum"
+NUMBER_SUFFIX = ".number"
 
 DropReason = Literal[
     "over_budget",

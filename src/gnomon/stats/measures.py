@@ -43,28 +43,13 @@ _BLOCKS = "assumes that blocks are longer than runs of slow answers"
 def slow_down(state: PairState, blocks: Settled, alpha: float, growth: float = 1.0) -> Measure:
     """The typical slow-down: both variants' geometric means, and the mean log ratio over blocks."""
     latencies = state.latencies
-    count = blocks.ratios * growth
-    change = None
+    change: float | None
     interval: Interval | Inconclusive
-    if not latencies.pairs:
-        interval = Inconclusive("No pair has an answer of production's that is 2xx.")
-    elif count < LEAST_BLOCKS:
-        seconds = state.block_us / 1e6
-        interval = Inconclusive(
-            f"There are {blocks.ratios} complete blocks of {seconds:g} s with pairs, and it takes "
-            f"{LEAST_BLOCKS}."
-        )
+    if latencies.pairs:
+        change, interval = slow_down_of_blocks(blocks, state.block_us, alpha, growth)
     else:
-        mean = blocks.log_ratio / blocks.ratios
-        spread = blocks.log_ratio_squared - blocks.log_ratio**2 / blocks.ratios
-        deviation = math.sqrt(max(0.0, spread) / max(1, blocks.ratios - 1))
-        change = math.exp(mean / LOG_UNIT)
-        if spread * blocks.ratios < 1:
-            interval = Inconclusive("All blocks have the same ratio, which no real latency has.")
-        else:
-            margin = deviation * sequences.mean_margin(count, alpha) / LOG_UNIT
-            low, high = mean / LOG_UNIT - margin, mean / LOG_UNIT + margin
-            interval = _interval(math.exp(low), math.exp(high), alpha)
+        change = None
+        interval = Inconclusive("No pair has an answer of production's that is 2xx.")
     production = shadow = None
     if latencies.pairs:
         typical = latencies.log_production / latencies.pairs / LOG_UNIT
@@ -84,6 +69,27 @@ def slow_down(state: PairState, blocks: Settled, alpha: float, growth: float = 1
         f"{state.block_us / 1e6:g} s",
         _BLOCKS,
     )
+
+
+def slow_down_of_blocks(
+    blocks: Settled, block_us: int, alpha: float, growth: float = 1.0
+) -> tuple[float | None, Interval | Inconclusive]:
+    """The mean log ratio over blocks as a factor, and its interval; no factor from too few."""
+    count = blocks.ratios * growth
+    if count < LEAST_BLOCKS:
+        return None, Inconclusive(
+            f"There are {blocks.ratios} complete blocks of {block_us / 1e6:g} s with pairs, and it "
+            f"takes {LEAST_BLOCKS}."
+        )
+    mean = blocks.log_ratio / blocks.ratios
+    spread = blocks.log_ratio_squared - blocks.log_ratio**2 / blocks.ratios
+    deviation = math.sqrt(max(0.0, spread) / max(1, blocks.ratios - 1))
+    change = math.exp(mean / LOG_UNIT)
+    if spread * blocks.ratios < 1:
+        return change, Inconclusive("All blocks have the same ratio, which no real latency has.")
+    margin = deviation * sequences.mean_margin(count, alpha) / LOG_UNIT
+    low, high = mean / LOG_UNIT - margin, mean / LOG_UNIT + margin
+    return change, _interval(math.exp(low), math.exp(high), alpha)
 
 
 def mean_latency(state: PairState) -> Measure:

@@ -37,6 +37,7 @@ from gnomon.store.state import routing
 from gnomon.store.state.instances import get_capture, instances_of
 from gnomon.store.state.resources import ENDPOINTS
 from gnomon.store.telemetry import queries
+from gnomon.testing.analyses import default_analyses
 from gnomon.testing.control import (
     ACCOUNT,
     ControlClient,
@@ -281,7 +282,7 @@ async def machine_with_lives(directory: Path, faults: Faults) -> AsyncIterator[L
 
     keys = LocalKeys(directory / "keys.json", ACCOUNT)
     objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
-    collector = Collector(directory / "spool", telemetry, objects, capture)
+    collector = Collector(directory / "spool", telemetry, objects, capture, default_analyses)
     own = stat(os.getpid())
     assert own is not None, "this process runs"
     incarnation = Incarnation(new_id(), 0, os.getpid(), own.start_ticks, boot_id())

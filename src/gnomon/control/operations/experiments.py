@@ -29,6 +29,7 @@ from gnomon.model.experiment import ExperimentPlan, ModelVariant
 from gnomon.model.lifecycle import UNFINISHED_EXPERIMENT
 from gnomon.model.records import EndpointRecord, ExperimentRecord
 from gnomon.model.spec import EndpointSpec, VariantSpec
+from gnomon.store.state.analyses import remove_analysis
 from gnomon.store.state.resources import (
     ENDPOINT_CONFIGS,
     ENDPOINTS,
@@ -163,6 +164,7 @@ async def delete_inference_experiment(call: Call, params: Params) -> dict[str, A
     for config in await ENDPOINT_CONFIGS.where(call.connection, experiment_id=record.id):
         if not await config_is_used(call.connection, config.name):
             await ENDPOINT_CONFIGS.remove(call.connection, config.id)
+    await remove_analysis(call.connection, record.id)
     await EXPERIMENTS.remove(call.connection, record.id)
     return {"InferenceExperimentArn": record.arn}
 
