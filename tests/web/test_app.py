@@ -324,6 +324,7 @@ async def test_prometheus_is_told_totals_of_what_exists(client, tmp_path):
             row = {**key, "minute": minute, "name": latency, "counts": histogram}
             await ingest.add_metric_histograms(connection, [row])
         await ingest.add_metric_counts(connection, [gone])
+        await ingest.add_torn_segment(connection, "r", 1, at_s=7.0, torn_bytes=5)
     (tmp_path / "spool" / "r").mkdir(parents=True)
     (tmp_path / "spool" / "r" / "00000001.seg").write_bytes(b"1234")
     client.control.clock.shift_s = 50
@@ -348,6 +349,7 @@ async def test_prometheus_is_told_totals_of_what_exists(client, tmp_path):
     assert samples["gnomon_endpoints", "InService"] == 1
     assert samples["gnomon_spool_waiting_bytes",] == 4
     assert 50 <= samples["gnomon_spool_waiting_seconds",] < 100
+    assert samples["gnomon_spool_torn_segments",] == 1
     assert "gone" not in answer.text
 
 

@@ -42,6 +42,7 @@ class Scrape:
             routers = await routing.incarnations(connection)
         async with self._telemetry.reading() as connection:
             found = await queries.totals(connection)
+            torn = await queries.torn_count(connection)
         waiting = await self._waiting()
         live = {endpoint.id for endpoint in endpoints}
         names = {
@@ -88,6 +89,12 @@ class Scrape:
                 "For how long the oldest of it has.",
                 (),
                 {(): waiting.waited_s},
+            ),
+            Gauge(
+                "gnomon_spool_torn_segments",
+                "Files of the spool that ended in a record that is not whole.",
+                (),
+                {(): torn},
             ),
         ]
         return exposition(_by_name(found, names), gauges)
