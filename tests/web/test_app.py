@@ -334,6 +334,7 @@ async def test_prometheus_is_told_totals_of_what_exists(client, tmp_path):
             row = {**key, "minute": minute, "name": latency, "counts": histogram}
             await ingest.add_metric_histograms(connection, [row])
         await ingest.add_metric_counts(connection, [gone])
+        await ingest.add_torn_segment(connection, "r", 1, at_s=7.0, torn_bytes=5)
     (tmp_path / "spool" / "r").mkdir(parents=True)
     (tmp_path / "spool" / "r" / "00000001.seg").write_bytes(b"1234")
     client.control.clock.shift_s = 50
@@ -364,6 +365,7 @@ async def test_prometheus_is_told_totals_of_what_exists(client, tmp_path):
     assert samples["gnomon_instance_memory_ratio", *names] == 0.25
     assert samples["gnomon_instance_disk_ratio", *names] == 0.5
     assert ("gnomon_instance_gpu_ratio", *names) not in samples
+    assert samples["gnomon_spool_torn_segments",] == 1
     assert "gone" not in answer.text
 
 

@@ -98,6 +98,11 @@ def _missing(report: dict[str, Any]) -> list[str]:
         "captured in the 0.2 s and counted in the 1.2 s before"
         for gap in report["gaps"]
     ]
+    lines += [
+        f"what a router wrote at {_time(tail['at_s'])} was torn: {tail['bytes']:,} bytes of the "
+        "spool are no whole record and were passed over"
+        for tail in report["torn"]
+    ]
     for absence in report["away"]:
         away_s = absence["away_s"]
         said = "and none has taken its place" if away_s is None else f"for {away_s:.1f} s"

@@ -45,6 +45,7 @@ class Scrape:
             routers = await routing.incarnations(connection)
         async with self._telemetry.reading() as connection:
             found = await queries.totals(connection)
+            torn = await queries.torn_count(connection)
         waiting = await self._waiting()
         live = {endpoint.id for endpoint in endpoints}
         names = {
@@ -93,6 +94,12 @@ class Scrape:
                 {(): waiting.waited_s},
             ),
             *_usage(self._seen()),
+            Gauge(
+                "gnomon_spool_torn_segments",
+                "Files of the spool that ended in a record that is not whole.",
+                (),
+                {(): torn},
+            ),
         ]
         return exposition(_by_name(found, names), gauges)
 

@@ -115,6 +115,7 @@ def report_of(
         "lost": {"captures": 0, "pairs": 0},
         "cut": {"captures": 0},
         "gaps": [],
+        "torn": [],
         "away": [],
         "ejected": {},
         "analysis": {
