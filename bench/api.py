@@ -255,7 +255,7 @@ def _report(
     requests: list[Measured],
     lists: list[Measured],
     passes: list[Measured],
-    started_s: float,
+    started_s: float | None,
     scope: Scope,
 ) -> Report:
     worst = max(lists, key=lambda case: case.p50_ms)
@@ -272,8 +272,9 @@ def _report(
     figures = {of.goal: of.p50_ms for of in shown if of.goal} | {
         "list_all_p50_ms": median(every_ms),
         "list_worst_cpu_ms": max(cpu_ms),
-        "start_s": started_s,
     }
+    if started_s is not None:
+        figures["start_s"] = started_s
     return Report(
         figures={name: round(value, 3) for name, value in figures.items()},
         versions=versions_of(("gnomon", "sqlalchemy", "aiosqlite"), ()),
@@ -282,10 +283,16 @@ def _report(
         notes=[
             f"In SQLite: {scope.experiments:,} experiments, {scope.endpoints:,} of all else.",
             f"The dearest List takes {max(cpu_ms):.1f} ms of control's CPU; more is other work's.",
-            f"From control's start until it had looked at every endpoint: {started_s:.1f} s.",
+            _started(started_s),
         ],
         goals=_GOALS,
     )
+
+
+def _started(started_s: float | None) -> str:
+    if started_s is None:
+        return "Control was still busy with its start when it was asked: all took longer by that."
+    return f"From control's start until it had looked at every endpoint: {started_s:.1f} s."
 
 
 def _row(of: Measured) -> tuple[str, ...]:

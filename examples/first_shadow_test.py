@@ -1,4 +1,4 @@
-"""A first shadow test, with boto3 alone.
+"""A first shadow test, with boto3; only its KMS key is made by the gnomon command.
 
 With Gnomon running, in a shell:
 
@@ -16,6 +16,7 @@ import io
 import json
 import math
 import os
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -127,7 +128,8 @@ def main(directory: Path) -> None:
     )
     check(invoke(12) == ("on time", "production"), "the endpoint answers from production")
 
-    print("The shadow test: every parameter of the operation but the two KMS keys.")
+    print("The shadow test: every parameter of the operation, with a KMS key of its own.")
+    subprocess.run(["gnomon", "keys", "create", "--alias", name], check=True)
     now = datetime.now(UTC)
     sagemaker.create_inference_experiment(
         Name=name,
@@ -149,6 +151,7 @@ def main(directory: Path) -> None:
         ],
         DataStorageConfig={
             "Destination": "s3://captures/first-shadow-test",
+            "KmsKey": f"alias/{name}",
             "ContentType": {
                 "CsvContentTypes": ["text/csv"],
                 "JsonContentTypes": ["application/json"],
@@ -160,6 +163,7 @@ def main(directory: Path) -> None:
                 {"ShadowModelVariantName": "shadow", "SamplingPercentage": SAMPLING_PERCENTAGE}
             ],
         },
+        KmsKey=f"alias/{name}",
         Tags=[{"Key": "project", "Value": "first-shadow-test"}],
     )
     wait_for_experiment("Running")
@@ -207,7 +211,7 @@ def main(directory: Path) -> None:
     sagemaker.delete_endpoint_config(EndpointConfigName=name)
     for variant in ("production", "shadow"):
         sagemaker.delete_model(ModelName=f"{name}-{variant}")
-    print(f"Captured records: {report['captures']['destination']}/{name}/")
+    print(f"Captured records: gnomon capture cat {name}")
     print(f"The report again: gnomon report {name}")
 
 

@@ -6,7 +6,7 @@
 #     eval "$(gnomon env)"
 #     examples/first_shadow_test.sh
 #
-# Three tests on one endpoint give every option of the operation but the two KMS keys: the first in
+# Three tests on one endpoint give every option of the operation: the first in
 # shorthand, the second in JSON (inline and from files), the third by --cli-input-json. The exit
 # status is 0 only if everything held.
 set -eu
@@ -115,6 +115,10 @@ until_is InService endpoint_status
 say "What create-inference-experiment takes"
 aws sagemaker create-inference-experiment --generate-cli-skeleton
 
+say "A KMS key for what is captured"
+key=$(gnomon keys create --alias "$name" --description "First shadow test")
+printf '   %s\n' "$key"
+
 say "A scheduled test, in shorthand"
 now=$(date +%s)
 aws sagemaker create-inference-experiment \
@@ -127,8 +131,9 @@ aws sagemaker create-inference-experiment \
     --model-variants \
     "ModelName=$name-production,VariantName=production,InfrastructureConfig={InfrastructureType=RealTimeInference,RealTimeInferenceConfig={InstanceType=ml.m5.large,InstanceCount=1}}" \
     "ModelName=$name-shadow,VariantName=shadow,InfrastructureConfig={InfrastructureType=RealTimeInference,RealTimeInferenceConfig={InstanceType=ml.m5.large,InstanceCount=1}}" \
-    --data-storage-config "Destination=s3://captures/$name,ContentType={CsvContentTypes=[text/csv],JsonContentTypes=[application/json]}" \
+    --data-storage-config "Destination=s3://captures/$name,KmsKey=$key,ContentType={CsvContentTypes=[text/csv],JsonContentTypes=[application/json]}" \
     --shadow-mode-config "SourceModelVariantName=production,ShadowModelVariants=[{ShadowModelVariantName=shadow,SamplingPercentage=50}]" \
+    --kms-key "$key" \
     --tags Key=project,Value=first-shadow-test Key=stage,Value=trial
 until_is Created experiment_status "$name-shorthand"
 aws sagemaker update-inference-experiment --name "$name-shorthand" \
@@ -159,6 +164,7 @@ JSON
 cat >"$work/storage.json" <<JSON
 {
   "Destination": "s3://captures/$name",
+  "KmsKey": "alias/$name",
   "ContentType": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]}
 }
 JSON
@@ -173,6 +179,7 @@ aws sagemaker create-inference-experiment \
     --data-storage-config "file://$work/storage.json" \
     --shadow-mode-config '{"SourceModelVariantName": "production", "ShadowModelVariants":
         [{"ShadowModelVariantName": "shadow", "SamplingPercentage": 100}]}' \
+    --kms-key "alias/$name" \
     --tags '[{"Key": "project", "Value": "first-shadow-test"}, {"Key": "stage", "Value": "trial"}]'
 until_is Created experiment_status "$name-json"
 aws sagemaker start-inference-experiment --name "$name-json"
@@ -205,6 +212,7 @@ cat >"$work/test.json" <<JSON
     "SourceModelVariantName": "production",
     "ShadowModelVariants": [{"ShadowModelVariantName": "shadow", "SamplingPercentage": 100}]
   },
+  "KmsKey": "$key",
   "Tags": [{"Key": "project", "Value": "first-shadow-test"}]
 }
 JSON

@@ -43,7 +43,7 @@ def main() -> int:
     work = data_dir / "demo"
     # In a pipe or a log there is no width to keep to.
     screen = Screen(Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
-    stage = Stage(LocalGnomon(data_dir, work / "gnomon.log"), screen, work)
+    stage = Stage(LocalGnomon(data_dir, work / "gnomon.log", s3=options.s3), screen, work)
     # A kill is an interruption too: what was started is ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     status = 1
@@ -130,6 +130,7 @@ def _options() -> argparse.Namespace:
         prog="scripts/demo", description="A shadow test on real models with real traffic."
     )
     parser.add_argument("--once", action="store_true", help="wait for no key")
+    parser.add_argument("--s3", action="store_true", help="keep objects in a real S3 server beside")
     parser.add_argument("--keep", action="store_true", help="leave everything running")
     parser.add_argument(
         "--data-dir", type=Path, help="Gnomon's directory, empty or new, which is kept afterwards"

@@ -21,9 +21,9 @@ class Check:
 
 
 def key_refused(member: str, said: str) -> Check:
-    """Keys come later: until then they are refused, since to ignore one would mislead."""
-    refused = said.startswith("ValidationException: ") and member in said
-    return Check(f"{member} is refused", refused, said)
+    """A key that does not exist is refused, and by a sentence that names the parameter."""
+    refused = said.startswith(f"ValidationException: {member}: ") and "does not exist" in said
+    return Check(f"A {member} that is not there is refused", refused, said)
 
 
 def no_failures(failures: Sequence[str], sent: int) -> Check:

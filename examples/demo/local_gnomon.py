@@ -44,7 +44,8 @@ class GnomonFailed(Exception):
 class LocalGnomon:
     """A Gnomon on `data_dir`. Whoever starts it ends it, unless it is to be left."""
 
-    def __init__(self, data_dir: Path, log: Path) -> None:
+    def __init__(self, data_dir: Path, log: Path, *, s3: bool = False) -> None:
+        self.s3 = s3
         self.data_dir = data_dir
         self.log = log
         self.url = ""
@@ -59,6 +60,8 @@ class LocalGnomon:
         """Returns when it answers. Raises GnomonFailed with the end of its log."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         argv = [_command(), "up", "--data-dir", str(self.data_dir)]
+        if self.s3:
+            argv += ["--s3", "--s3-port", "0"]
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C is for the demo, which then ends Gnomon in order.
             self._process = subprocess.Popen(
@@ -90,9 +93,16 @@ class LocalGnomon:
     def upload(self, path: Path, url: str) -> None:
         self._run("cp", str(path), url, "--data-dir", str(self.data_dir))
 
-    def objects(self, url: str) -> Path:
-        """Where the embedded store keeps what is below an s3:// URL."""
-        return self.data_dir / "objects" / url.removeprefix("s3://")
+    def make_key(self, alias: str) -> str:
+        """A new KMS key's ARN."""
+        return self._run(
+            "keys", "create", "--alias", alias, "--data-dir", str(self.data_dir)
+        ).strip()
+
+    def captured(self, experiment: str, variant: str) -> str:
+        """What was captured of a variant, decrypted: a record a line."""
+        named = ("--variant", variant, "--data-dir", str(self.data_dir))
+        return self._run("capture", "cat", experiment, *named)
 
     def report(self, experiment: str) -> dict[str, Any]:
         return self._get(f"/gnomon/v1/experiments/{experiment}/report")

@@ -11,7 +11,7 @@ from examples.demo.training import pack, train_boosting, train_logistic
 
 
 def start(stage: Stage) -> None:
-    stage.screen.step("Gnomon, on its embedded default")
+    stage.screen.step("Gnomon, with an S3 server beside" if stage.gnomon.s3 else "Gnomon, alone")
     began_s = time.monotonic()
     stage.gnomon.start()
     stage.screen.say(
@@ -60,6 +60,7 @@ def deploy(stage: Stage, models: Models) -> Clients:
         f"Endpoint {ENDPOINT} is in service: {models.production.title} on "
         f"{shadow_test.PRODUCTION_INSTANCES} instances."
     )
+    screen.say(f"A KMS key for what is captured: {gnomon.make_key(shadow_test.KEY_ALIAS)}.")
     for member, said in shadow_test.refusals_of_keys(sagemaker).items():
         screen.check(checks.key_refused(member, said))
     shadow_test.start_experiment(sagemaker)

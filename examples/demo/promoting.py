@@ -55,7 +55,7 @@ def show_records(stage: Stage, answers: Sequence[Answer]) -> None:
     shadow = stage.records_when(SHADOW, mirror["mirrored"])
     pairs = join(production, shadow)
     destination = f"{report['captures']['destination']}/{ENDPOINT}"
-    screen.say(f"They lie in {destination}, here {stage.gnomon.objects(destination)}.")
+    screen.say(f"They lie in {destination}, encrypted; gnomon capture cat shows them.")
     captured = {record.event_id for record in production}
     tested = [answer for answer in answers if answer.event_id in captured]
     for check in (

@@ -1,9 +1,8 @@
-"""Reads the captured records of the test from where they lie, in SageMaker's own format."""
+"""Reads the captured records of the test, in SageMaker's own format."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 
@@ -25,18 +24,19 @@ class Pair:
     shadow: Record
 
 
-def read_records(directory: Path) -> list[Record]:
-    """All records below `directory`, one for each line; none if there is no such directory."""
-    return [parse(line) for line in _lines(directory)]
+def read_records(text: str) -> list[Record]:
+    """The records of a text, one for each line."""
+    return [parse(line) for line in text.splitlines()]
 
 
 def parse(line: str) -> Record:
-    """Raises KeyError or ValueError for a line that is no record of an answered flight."""
+    """Raises KeyError or ValueError for a line that is no record of a flight."""
     value: Mapping[str, Any] = json.loads(line)
     return Record(
         event_id=value["eventMetadata"]["eventId"],
         number=int(value["eventMetadata"]["inferenceId"]),
-        label=value["captureData"]["endpointOutput"]["data"].strip(),
+        # A request that was not answered has no output.
+        label=value["captureData"].get("endpointOutput", {"data": ""})["data"].strip(),
         text=line,
     )
 
@@ -47,10 +47,3 @@ def join(production: Iterable[Record], shadow: Iterable[Record]) -> list[Pair]:
     return [
         Pair(by_event[record.event_id], record) for record in shadow if record.event_id in by_event
     ]
-
-
-def _lines(directory: Path) -> Iterator[str]:
-    for path in sorted(directory.rglob("*.jsonl")):
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                yield line.rstrip("\n")

@@ -31,7 +31,10 @@ MODELS = "s3://flights-models"
 CAPTURES = "s3://flights-captures/shadow-test"
 
 _ROLE = "arn:aws:iam::000000000000:role/FlightsDemo"
-_KEY = "arn:aws:kms:us-east-1:000000000000:key/0d8f5c3e-0000-4000-8000-000000000000"
+KEY_ALIAS = "flights"
+_KEY = f"alias/{KEY_ALIAS}"
+# Nobody has made it.
+_NO_KEY = "arn:aws:kms:us-east-1:000000000000:key/0d8f5c3e-0000-4000-8000-000000000000"
 _IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
 _INSTANCE_TYPE: Final = "ml.m5.large"
 
@@ -128,7 +131,7 @@ def wait_in_service(sagemaker: "SageMakerClient") -> None:
 
 
 def experiment_request(now: datetime) -> "CreateInferenceExperimentRequestTypeDef":
-    """Every parameter that CreateInferenceExperiment has, but for the two keys."""
+    """Every parameter that CreateInferenceExperiment has."""
     return {
         "Name": EXPERIMENT,
         "Type": "ShadowMode",
@@ -155,6 +158,7 @@ def experiment_request(now: datetime) -> "CreateInferenceExperimentRequestTypeDe
         ],
         "DataStorageConfig": {
             "Destination": CAPTURES,
+            "KmsKey": _KEY,
             "ContentType": {
                 "CsvContentTypes": ["text/csv"],
                 "JsonContentTypes": ["application/json"],
@@ -166,26 +170,31 @@ def experiment_request(now: datetime) -> "CreateInferenceExperimentRequestTypeDe
                 {"ShadowModelVariantName": SHADOW, "SamplingPercentage": SAMPLING_PERCENTAGE}
             ],
         },
+        "KmsKey": _KEY,
         "Tags": [{"Key": "project", "Value": "flights"}],
     }
 
 
 def refusals_of_keys(sagemaker: "SageMakerClient") -> dict[str, str]:
-    """What is said to each of the two key parameters: member to the error's code and message."""
+    """What is said to a key that is not there: each of the two key parameters to the error's code
+    and message.
+    """
     refusals = {}
     for member in ("KmsKey", "DataStorageConfig.KmsKey"):
         request = experiment_request(datetime.now(UTC))
         if member == "KmsKey":
-            request["KmsKey"] = _KEY
+            request["KmsKey"] = _NO_KEY
         else:
-            request["DataStorageConfig"]["KmsKey"] = _KEY
+            request["DataStorageConfig"]["KmsKey"] = _NO_KEY
         try:
             sagemaker.create_inference_experiment(**request)
         except ClientError as error:
             said = error.response["Error"]
             refusals[member] = f"{said['Code']}: {said['Message']}"
         else:
-            raise ShadowTestFailed(f"The parameter {member} was taken; it was to be refused.")
+            raise ShadowTestFailed(
+                f"The parameter {member} was taken; a key that is not there was to be refused."
+            )
     return refusals
 
 

@@ -11,7 +11,7 @@ from examples.demo.local_gnomon import LocalGnomon
 from examples.demo.records import Record, read_records
 from examples.demo.report_view import Report
 from examples.demo.screen import Screen
-from examples.demo.shadow_test import CAPTURES, ENDPOINT, EXPERIMENT
+from examples.demo.shadow_test import EXPERIMENT
 from examples.demo.training import Trained
 
 # Enough to keep two production instances busy; more only wait for each other.
@@ -56,8 +56,10 @@ class Stage:
 
     def records_when(self, variant: str, count: int) -> list[Record]:
         """A variant's captured records once there are `count`; else what there is in the end."""
-        directory = self.gnomon.objects(f"{CAPTURES}/{ENDPOINT}/{variant}")
-        return when(lambda: read_records(directory), lambda records: len(records) >= count)
+        return when(
+            lambda: read_records(self.gnomon.captured(EXPERIMENT, variant)),
+            lambda records: len(records) >= count,
+        )
 
 
 def when(look: Callable[[], T], is_good: Callable[[T], bool]) -> T:

@@ -71,6 +71,16 @@ class ModelDataUnavailable(GnomonError):
         super().__init__(f"The model data at {url} cannot be used: {reason}")
 
 
+class ModelDataNotFound(ModelDataUnavailable):
+    """There is nothing at the URL of a model archive; in SageMaker's words."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "there is nothing at this URL.")
+
+    def __str__(self) -> str:
+        return f"Could not find model data at {self.url}."
+
+
 # --- Blame: the machine -----------------------------------------------------------------------
 
 

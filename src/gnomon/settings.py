@@ -63,6 +63,42 @@ class AwsSettings:
 
 
 @dataclass(frozen=True)
+class ObjectsSettings:
+    """Where model archives and captured objects lie."""
+
+    # A directory of the data directory; S3, or what speaks like it; a SeaweedFS that `gnomon up`
+    # runs beside.
+    store: Literal["directory", "s3", "seaweedfs"] = "directory"
+    # Empty: AWS's.
+    endpoint: str = ""
+    # Empty: that of [aws].
+    region: str = ""
+    # Empty: as every AWS tool finds them.
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    profile: str = ""
+    # auto: by path at an endpoint of one's own, by host name at AWS.
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    # How a KMS key protects captured objects: by the store itself, or before they reach it. A
+    # directory and SeaweedFS have no keys, so that there it is always the latter.
+    encryption: Literal["sse-kms", "envelope"] = "sse-kms"
+    # Where SeaweedFS listens.
+    port: int = field(default=8333, metadata=_PORT)
+
+
+@dataclass(frozen=True)
+class KeysSettings:
+    """Which key service knows the KMS keys that requests name."""
+
+    # local: keys of this data directory (`gnomon keys`); aws: AWS KMS, or what speaks like it.
+    service: Literal["local", "aws"] = "local"
+    # Empty: AWS's.
+    endpoint: str = ""
+    # Whose credentials; empty: as every AWS tool finds them.
+    profile: str = ""
+
+
+@dataclass(frozen=True)
 class RouterSettings:
     """Bounds of the data plane. The defaults of the mirror's budget are DESIGN.md's rule 1."""
 
@@ -76,6 +112,8 @@ class RouterSettings:
     idle_time_limit_s: float = 75.0
     # SageMaker gives a model 60 s to answer.
     model_time_limit_s: float = 60.0
+    # A streamed answer, from its head to its end; SageMaker gives it 8 minutes.
+    stream_time_limit_s: float = 480.0
     # SageMaker wants a socket accepted within 250 ms.
     connect_time_limit_s: float = 0.25
     mirror_max_in_flight: int = 1024
@@ -89,6 +127,8 @@ class RouterSettings:
     # An idle pooled connection to an instance is reused for this long at most.
     pool_idle_s: float = 1.0
     max_connections_per_instance: int = 512
+    # The part (0 to 1) of the requests that the log has a line for.
+    access_log_share: float = field(default=0.0, metadata={"most": 1})
     # How long a draining router waits for idle kept-alive connections.
     drain_idle_s: float = 5.0
 
@@ -117,6 +157,27 @@ class MetricSettings:
     minute_days: float = 15.0
     five_minute_days: float = 63.0
     hour_days: float = 455.0
+
+
+@dataclass(frozen=True)
+class AnalysisDefaults:
+    """How experiments are judged that have no settings of their own (`gnomon.model.analysis`)."""
+
+    # Margins of the rules: factors, shadow by production, and shares of answers.
+    slow_down: float = 1.10
+    error_rate: float = 0.001
+    disagreement: float = 0.05
+    p99: float = 1.25
+    # Fewer pairs, or a larger share of copies dropped, and there is no verdict.
+    least_pairs: int = 1_000
+    most_dropped: float = 0.01
+    # The probability that any rule is ever wrongly met or broken.
+    alpha: float = 0.05
+    # The typical slow-down rests on blocks of this length.
+    block_s: float = 1.0
+    # Numbers are the same within either.
+    absolute_tolerance: float = 0.0
+    relative_tolerance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -195,7 +256,10 @@ class Settings:
     spool: SpoolSettings = SpoolSettings()
     hosting: HostingSettings = HostingSettings()
     quotas: QuotaSettings = QuotaSettings()
+    objects: ObjectsSettings = ObjectsSettings()
+    keys: KeysSettings = KeysSettings()
     metrics: MetricSettings = MetricSettings()
+    analysis: AnalysisDefaults = AnalysisDefaults()
 
 
 def load(

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from bench.kit import control
+
+from bench import api
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 100
@@ -45,3 +48,14 @@ def session_of(pid: int) -> int | None:
         return os.getsid(pid)
     except ProcessLookupError:
         return None
+
+
+def test_a_control_that_stays_busy_is_reported_and_does_not_end_the_bench(monkeypatch):
+    monkeypatch.setattr(control, "_QUIET_S", 0.01)
+    monkeypatch.setattr(control, "_QUIET_TIME_LIMIT_S", 0.0)
+    monkeypatch.setattr(control, "_QUIET_SHARE", 0.0)
+    assert not control._until_quiet(os.getpid())
+    assert "still busy" in api._started(None)
+    monkeypatch.setattr(control, "_QUIET_SHARE", 1000.0)
+    assert control._until_quiet(os.getpid())
+    assert "2.0 s" in api._started(2.0)

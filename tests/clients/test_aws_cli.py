@@ -18,6 +18,7 @@ from gnomon.testing.processes import IMAGE, ROLE, EchoModels
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
+# Tried where there is TLS to be told of: tests/e2e/test_tls.py.
 OF_TLS = {"ca-bundle", "no-verify-ssl"}
 # More than a page of List's has by default.
 MODELS = [f"cli-{number:02d}" for number in range(12)]

@@ -1,9 +1,9 @@
 """R's paws: a whole shadow test, in the requests that paws sends.
 
 paws_requests.jsonl was recorded from paws.machine.learning 0.10.0 with paws.common 0.8.10 on R
-4.2.2, one request a line, in the order in which a script made them. They are sent as they are, but
-for the two KMS keys, which Gnomon refuses; and to real processes, but for the schedule, whose days
-are over, and for the archive's bucket, whose name is shorter than AWS lets a bucket's be.
+4.2.2, one request a line, in the order in which a script made them. They are sent as they are; to
+real processes, but for the schedule, whose days are over, and for the archive's bucket, whose name
+is shorter than AWS lets a bucket's be.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ import pytest
 
 from gnomon.control import api
 from gnomon.model.arn import Account
+from gnomon.objects.local_keys import LocalKeys
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.fake_host import FakeMachine
 from gnomon.testing.processes import archive, running_gnomon
@@ -49,13 +50,6 @@ LOOK_S = 0.02
 
 def target_of(request):
     return request["headers"].get("X-Amz-Target", "").removeprefix("SageMaker.")
-
-
-def without_keys(body):
-    document = json.loads(body)
-    document.pop("KmsKey", None)
-    document.get("DataStorageConfig", {}).pop("KmsKey", None)
-    return json.dumps(document)
 
 
 class Replay:
@@ -99,8 +93,14 @@ class Replay:
         return not self._left
 
 
-async def whole_test(replay, change):
-    """`change` makes the recorded CreateInferenceExperiment one that is taken."""
+def unchanged(body):
+    return body
+
+
+async def whole_test(replay, keys, change=unchanged):
+    """`change` makes the recorded CreateInferenceExperiment one that is taken; its keys are made in
+    `keys` when it has been refused for want of them.
+    """
     arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}"
     for model in ("prod", "shad"):
         found = await replay.next("CreateModel")
@@ -112,7 +112,9 @@ async def whole_test(replay, change):
 
     code, text = await replay.refused("CreateInferenceExperiment", is_sent_again=True)
     assert code == "ValidationException"
-    assert "KmsKey is not supported" in text
+    assert text == "KmsKey: The KMS key alias/volume cannot be used: it does not exist."
+    for alias in ("alias/volume", "alias/capture"):
+        await asyncio.to_thread(keys.create, time.time(), "", alias)
     created = await replay.next("CreateInferenceExperiment", change)
     assert created == {"InferenceExperimentArn": f"{arn}:inference-experiment/exp-r222638995"}
     found = await replay.next("DescribeInferenceExperiment")
@@ -174,12 +176,12 @@ async def test_with_controls_clock_at_their_date(tmp_path, machine):
     async with running_control(
         tmp_path, machine, clock, account=account, interpreters=runs
     ) as control:
-        await whole_test(Replay(send), without_keys)
+        await whole_test(Replay(send), LocalKeys(tmp_path / "keys.json", account))
 
 
 def a_day_from_now(body):
-    """Without keys, and with the schedule's two days beginning tomorrow."""
-    document = json.loads(without_keys(body))
+    """With the schedule's two days beginning tomorrow."""
+    document = json.loads(body)
     begins = int(time.time()) + 86_400
     document["Schedule"] = {"StartTime": begins, "EndTime": begins + 2 * 86_400}
     return json.dumps(document)
@@ -206,7 +208,8 @@ async def test_by_http_with_image_and_archive_mapped_to_what_is_here(tmp_path):
                 answer = await client.ask(f"{begin}{lines}\r\n{body}".encode())
             return answer.status, json.loads(answer.body or b"{}")
 
-        await whole_test(Replay(send), a_day_from_now)
+        keys = LocalKeys(tmp_path / "keys.json", Account("us-east-1", ACCOUNT))
+        await whole_test(Replay(send), keys, a_day_from_now)
 
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "first_shadow_test.R"

@@ -12,16 +12,19 @@ from sqlalchemy import event, select
 from gnomon.collector import apply, loop
 from gnomon.collector.loop import Collector, _Resting
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.keys import KeyUnusable
 from gnomon.objects.store import ObjectStoreFailed
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
 from gnomon.spool.incarnation import END_NAME, segments
 from gnomon.spool.segment import FILE_HEAD
 from gnomon.spool.writer import SpoolWriter
+from gnomon.stats.state import decode
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.store.telemetry import queries, tables
 from gnomon.testing import frames as build
+from gnomon.testing.analyses import ANALYSIS_ID, default_analyses
 
 DEFINITION = CaptureDefinition("s3://bucket/captured/", ("text/csv",))
 HELD = SpoolSettings(flush_interval_s=60.0)
@@ -71,7 +74,13 @@ class World:
             return DEFINITION
 
         return Collector(
-            self.root, self.database, self.objects, captures or known, clock=lambda: 7.0, **more
+            self.root,
+            self.database,
+            self.objects,
+            captures or known,
+            default_analyses,
+            clock=lambda: 7.0,
+            **more,
         )
 
     def write(self, incarnation_id, frames, settings=HELD):
@@ -105,7 +114,8 @@ class World:
 
     async def pairs(self):
         async with self.database.reading() as connection:
-            return (await queries.pair_summary(connection, "experiment-1")).pairs
+            found = await queries.pair_state(connection, "experiment-1", ANALYSIS_ID)
+        return 0 if found is None else found.pairs
 
     async def reached(self, barrier_id="barrier-1"):
         async with self.database.reading() as connection:
@@ -309,6 +319,31 @@ async def test_one_incarnation_that_cannot_be_read_holds_no_other_up(world):
     assert bad.exists()
 
 
+async def test_a_destination_that_fails_does_not_hold_up_another(world):
+    async def captures(capture_id):
+        kms_key = "alias/captures" if capture_id == "sealed" else ""
+        return CaptureDefinition(f"s3://bucket/{capture_id}", kms_key=kms_key)
+
+    kms_off = KeyUnusable("alias/captures", "it is disabled")
+
+    async def put_encrypted(url, data, kms_key):
+        assert (url.startswith("s3://bucket/sealed/"), kms_key) == (True, "alias/captures")
+        if kms_off is not None:
+            raise kms_off
+        await world.objects.put(url, data)
+
+    world.objects.put_encrypted = put_encrypted
+    world.write("i1", [build.exchange(capture_id=name) for name in ("sealed", "a", "b")])
+    with structlog.testing.capture_logs() as logs:
+        await world.collector(captures).drain()
+    assert [entry["reason"] for entry in logs] == [str(kms_off)]
+    assert sorted(url.split("/")[3] for url in await world.captured()) == ["a", "b"]
+    kms_off = None
+    await world.collector(captures).drain()
+    assert sorted(url.split("/")[3] for url in await world.captured()) == ["a", "b", "sealed"]
+    assert await world.finished() == ["i1"]
+
+
 async def test_rows_do_not_wait_for_an_object_store_that_fails(world):
     class Down(Exception):
         pass
@@ -428,7 +463,8 @@ async def test_a_collector_killed_at_any_step_leaves_what_one_that_lived_leaves(
     monkeypatch.setattr(apply, "_BATCH_FRAMES", 2)
     expected, crashed = await _story(tmp_path / "lived", crash_at=0)
     assert not crashed
-    assert len(expected[0]["pairs"]) == 3
+    ((*_, kept),) = expected[0]["pair_states"]
+    assert decode(kept).pairs == 3
     assert len(expected[1]) == 4
     step = 0
     while crashed or step == 0:
@@ -518,15 +554,15 @@ async def test_a_full_telemetry_database_loses_and_doubles_nothing(world):
         cursor.close()
 
     event.listen(world.database.engine.sync_engine, "checkout", limit)
-    events = [f"event-{number}" for number in range(2000)]
-    world.write("i1", [*map(build.pair, events), build.metrics(3), build.exchange()])
+    counted = [build.metrics(1, instance_id=f"instance-{number}") for number in range(2000)]
+    world.write("i1", [*counted, build.pair(), build.exchange()])
     now = [0.0]
     collector = world.collector(monotonic=lambda: now[0])
     with structlog.testing.capture_logs() as logs:
         for now[0] in (0.0, 1.0, 3.0, 10.0):
             await collector._collect_due()
         before = (await world.rows())["spool_positions"]
-        assert await world.pairs() == sum(1000 for _ in before)
+        assert await world.invocations() == sum(1000 for _ in before)
         assert await world.captured() == {}
         pages[0] = 2**31 - 1
         now[0] = 100.0
@@ -538,7 +574,7 @@ async def test_a_full_telemetry_database_loses_and_doubles_nothing(world):
         "collecting_goes_on",
     ]
     assert "its disk is full: free space there" in logs[1]["reason"]
-    assert (await world.invocations(), await world.pairs()) == (3, 2000)
+    assert (await world.invocations(), await world.pairs()) == (2000, 1)
     assert len(await world.captured()) == 1
 
 

@@ -12,13 +12,14 @@ import pytest
 
 from gnomon.collector.loop import Collector
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
 from gnomon.spool.writer import SpoolWriter
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.store.telemetry import queries
 from gnomon.testing import frames as build
+from gnomon.testing.analyses import ANALYSIS_ID, default_analyses
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -27,8 +28,9 @@ COLLECT = textwrap.dedent("""
     from pathlib import Path
     from gnomon.model.spec import CaptureDefinition
     from gnomon.collector.loop import Collector
-    from gnomon.objects.directory import DirectoryObjects
+    from gnomon.objects.stores import DirectoryObjects
     from gnomon.store.database import Database, sqlite_url
+    from gnomon.testing.analyses import default_analyses
 
     async def captures(capture_id):
         return CaptureDefinition("s3://bucket/captured")
@@ -36,7 +38,7 @@ COLLECT = textwrap.dedent("""
     async def main(path):
         database = Database(sqlite_url(path / "telemetry.sqlite"))
         objects = DirectoryObjects(path / "objects")
-        collector = Collector(path / "spool", database, objects, captures)
+        collector = Collector(path / "spool", database, objects, captures, default_analyses)
         print("ready", flush=True)
         while True:
             await collector.drain()
@@ -73,15 +75,15 @@ async def _drain_in_process(path):
 
     database = Database(sqlite_url(path / "telemetry.sqlite"))
     objects = DirectoryObjects(path / "objects")
-    await Collector(path / "spool", database, objects, captures).drain()
+    await Collector(path / "spool", database, objects, captures, default_analyses).drain()
     async with database.reading() as connection:
         metrics = await queries.metrics(connection, queries.Scope(experiment_id="experiment-1"))
-        summary = await queries.pair_summary(connection, "experiment-1")
+        pairs = await queries.pair_state(connection, "experiment-1", ANALYSIS_ID)
     await database.close()
     records = 0
     async for item in objects.list("s3://bucket"):
         records += (await objects.get(item.url)).count(b"\n")
-    return sum(item.counts["invocations"] for item in metrics), summary.pairs, records
+    return sum(item.counts["invocations"] for item in metrics), pairs.pairs, records
 
 
 async def test_a_collector_killed_again_and_again_counts_everything_once(tmp_path):

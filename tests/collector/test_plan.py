@@ -5,7 +5,7 @@ import structlog
 
 from gnomon.collector import plan
 from gnomon.collector.plan import compare_answers, rows_of
-from gnomon.stats.comparators import Comparison
+from gnomon.model.analysis import AnalysisSettings, ComparisonSettings, default_record
 from gnomon.store.telemetry import tables
 from gnomon.testing import frames as build
 from gnomon.testing.frames import answer
@@ -16,35 +16,38 @@ DIGEST = hashlib.sha256(b"whole").digest()
 @pytest.mark.parametrize(
     ("production", "shadow", "expected"),
     [
-        ({}, {}, Comparison(same=True)),
-        ({"body": b"0.50", "body_bytes": 4}, {}, Comparison(same=True)),
-        ({"body": b"0.6"}, {}, Comparison(same=False, reason="body")),
-        ({"status": 500}, {}, Comparison(same=False, reason="status")),
-        ({}, {"status": 0, "failure": "deadline"}, Comparison(same=None, reason="no_answer")),
-        ({"failure": "reset"}, {}, Comparison(same=None, reason="no_answer")),
-        ({"body_bytes": 9}, {"body_bytes": 9}, Comparison(same=None, reason="truncated")),
-        ({"body_bytes": 9}, {}, Comparison(same=None, reason="truncated")),
+        ({}, {}, (True, "")),
+        ({"body": b"0.50", "body_bytes": 4}, {}, (True, "")),
+        ({"body": b"0.6"}, {}, (False, "body")),
+        ({"status": 500}, {}, (False, "status")),
+        ({}, {"status": 0, "failure": "deadline"}, (None, "no_answer")),
+        ({"failure": "reset"}, {}, (None, "no_answer")),
+        ({"body_bytes": 9}, {"body_bytes": 9}, (None, "truncated")),
+        ({"body_bytes": 9}, {}, (None, "truncated")),
         (
             {"body_bytes": 9, "sha256": DIGEST},
             {"body_bytes": 9, "sha256": DIGEST},
-            Comparison(same=True),
+            (True, ""),
         ),
         (
             {"body_bytes": 9, "sha256": DIGEST},
             {"body_bytes": 9, "sha256": b"other"},
-            Comparison(same=None, reason="truncated"),
+            (None, "truncated"),
         ),
     ],
 )
 def test_answers_are_compared_where_both_are_known_whole(production, shadow, expected):
-    assert compare_answers(answer(**production), answer(**shadow)) == expected
+    comparison = compare_answers(answer(**production), answer(**shadow), ComparisonSettings())
+    assert (comparison.same, comparison.reason) == expected
 
 
 def test_metrics_become_one_row_for_each_key():
-    rows = rows_of([build.metrics(1), build.metrics(2), build.metrics(4, minute=1)])
+    rows = rows_of([build.metrics(1), build.metrics(2), build.metrics(4, minute=1)], {})
     assert [(row["minute"], row["name"], row["value"]) for row in rows.counts] == [
         (26238213, "invocations", 3.0),
+        (26238213, "model_latency_us.number", 3.0),
         (1, "invocations", 4.0),
+        (1, "model_latency_us.number", 4.0),
     ]
     assert [row["counts"] for row in rows.histograms] == [{100: 3}, {100: 4}]
     key = {column.name for column in tables.metric_counts.primary_key}
@@ -52,17 +55,46 @@ def test_metrics_become_one_row_for_each_key():
     assert rows.histograms[0].keys() == key | {"counts"}
 
 
-def test_a_pair_becomes_a_whole_row_with_each_side_in_its_place():
-    (row,) = rows_of([build.pair(shadow=answer(instance_id="s", latency_us=7, body=b"1"))]).pairs
-    assert row.keys() == {column.name for column in tables.pairs.columns}
-    assert (row["production_instance_id"], row["shadow_instance_id"]) == ("instance-p", "s")
-    assert (row["production_latency_us"], row["shadow_latency_us"]) == (1500, 7)
-    assert (row["same"], row["difference"]) == (False, "body") or row["difference"] == "truncated"
+def analyses(**changes):
+    record = default_record("experiment-1", AnalysisSettings(**changes))
+    return {"experiment-1": record}
+
+
+def kept(frames, known, **more):
+    """What is kept of the pairs of the one experiment."""
+    (state,) = rows_of(frames, known, **more).pairs.values()
+    return state
+
+
+def test_pairs_are_counted_by_experiment_and_analysis():
+    known = analyses(block_s=2.0)
+    rows = rows_of([build.pair("a"), build.pair("b", shadow=answer(body=b"0.7"))], known)
+    ((key, state),) = rows.pairs.items()
+    assert key == ("experiment-1", known["experiment-1"].id)
+    assert (state.pairs, state.block_us) == (2, 2_000_000)
+    assert (state.answers.same, state.answers.differ) == (1, 1)
+
+
+def test_what_is_the_same_is_said_by_the_experiments_settings():
+    near = [
+        build.pair(production=answer(body=b"1.0"), shadow=answer(body=b"1.01")),
+    ]
+    loose = ComparisonSettings(absolute_tolerance=0.1)
+    assert kept(near, analyses()).answers.differ == 1
+    assert kept(near, analyses(comparison=loose)).answers.same == 1
+
+
+def test_of_too_many_pairs_some_are_compared_and_all_are_counted():
+    pairs = [build.pair(f"event-{number}") for number in range(2000)]
+    state = kept(pairs, analyses(), compared_of=10)
+    assert state.pairs == state.latencies.pairs == 2000
+    assert 140 < state.answers.compared < 260
+    assert state.answers.unknown == {"not_compared": 2000 - state.answers.compared}
 
 
 def test_exchanges_and_barriers_become_no_rows():
-    rows = rows_of([build.exchange(), build.barrier()])
-    assert (rows.counts, rows.histograms, rows.pairs) == ([], [], [])
+    rows = rows_of([build.exchange(), build.barrier()], {})
+    assert (rows.counts, rows.histograms, rows.pairs) == ([], [], {})
 
 
 def test_a_comparator_that_fails_is_told_and_the_row_is_there(monkeypatch):
@@ -71,12 +103,11 @@ def test_a_comparator_that_fails_is_told_and_the_row_is_there(monkeypatch):
 
     monkeypatch.setattr(plan, "compare", fail)
     with structlog.testing.capture_logs() as logs:
-        rows = rows_of([build.pair("a"), build.metrics(1), build.pair("b")])
-    assert [(row["same"], row["difference"]) for row in rows.pairs] == [
-        (None, "comparator_failed")
-    ] * 2
+        rows = rows_of([build.pair("a"), build.metrics(1), build.pair("b")], analyses())
+    (state,) = rows.pairs.values()
+    assert state.answers.unknown == {"comparator_failed": 2}
     assert [(entry["event"], entry["event_id"]) for entry in logs] == [
         ("comparator_failed", "a"),
         ("comparator_failed", "b"),
     ]
-    assert len(rows.counts) == 1
+    assert [row["name"] for row in rows.counts] == ["invocations", "model_latency_us.number"]

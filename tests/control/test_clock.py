@@ -9,6 +9,7 @@ from gnomon.control.reports import Reports
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.testing import reliability
+from gnomon.testing.analyses import a_judge
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.reliability import Measured, record
 from gnomon.testing.requests import experiment_request, make_config, make_endpoint, make_model
@@ -65,10 +66,10 @@ async def test_a_failed_instance_is_started_again_at_its_time(control, shift_s):
 @either_way
 async def test_an_update_that_fails_is_over_when_its_instance_has_failed(control, shift_s):
     await make_endpoint(control)
-    await make_model(control, "missing", url="s3://bucket/missing.tar.gz")
-    await make_config(control, "missing-config", "missing")
+    await make_model(control, "gone", url="s3://bucket/gone.tar.gz")
+    await make_config(control, "gone-config", "gone")
     control.clock.shift_s = shift_s
-    await control.call("UpdateEndpoint", EndpointName="ep", EndpointConfigName="missing-config")
+    await control.call("UpdateEndpoint", EndpointName="ep", EndpointConfigName="gone-config")
     control.clock.shift_s = 2 * shift_s
     endpoint = await control.until_endpoint("ep", "InService")
     assert endpoint["FailureReason"].startswith("Failed to download model data")
@@ -95,6 +96,7 @@ async def test_a_report_says_how_long_a_test_ran_whatever_the_clock_did(control,
     await control.call("CreateInferenceExperiment", **experiment_request())
     await control.until_experiment("exp", "Running")
     control.clock.shift_s = shift_s
-    report = await Reports(control.transactions, telemetry).experiment("exp")
+    judge = a_judge(control.transactions.database, telemetry)
+    report = await Reports(control.transactions, telemetry, judge).experiment("exp")
     assert 0 < report["seconds"] < 20
     await telemetry.close()

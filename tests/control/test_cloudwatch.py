@@ -57,6 +57,7 @@ async def url(control, telemetry):
         control.api,
         cloudwatch.CloudWatch(cloudwatch.load(), readings),
         reports=None,
+        analyses=None,
         status=None,
         scrape=None,
     )
@@ -112,6 +113,8 @@ async def record(telemetry, variant, ago, counts, latencies_us=(), instance="i")
     histogram = Histogram()
     for value in latencies_us:
         histogram.record(value)
+    if latencies_us:
+        counts = {**counts, metric.MODEL_LATENCY_US + metric.NUMBER_SUFFIX: len(latencies_us)}
     async with telemetry.writing() as connection:
         await ingest.add_metric_counts(
             connection, [{**key, "name": name, "value": value} for name, value in counts.items()]
@@ -180,6 +183,9 @@ async def test_latencies_have_exact_sums_and_percentiles_within_a_percent(
     assert point["Minimum"] == pytest.approx(1000, rel=0.01)
     assert point["Maximum"] == pytest.approx(100_000, rel=0.01)
     assert point["Unit"] == "Microseconds"
+    # Without extremes no histogram is read.
+    (brief,) = (await ask(client, "ModelLatency", Statistics=statistics[:3]))["Datapoints"]
+    assert brief == {name: point[name] for name in ["Timestamp", "Unit", *statistics[:3]]}
     extended = ["p50", "p99", "tm90", "PR(:50000)"]
     answer = await ask(client, "ModelLatency", Statistics=None, ExtendedStatistics=extended)
     values = answer["Datapoints"][0]["ExtendedStatistics"]

@@ -1,7 +1,7 @@
 import pytest
 
 from gnomon.testing.control import CallRefused, FakeClock, running_control
-from gnomon.testing.requests import make_config, make_endpoint, make_model
+from gnomon.testing.requests import ROLE, make_config, make_endpoint, make_model
 
 
 async def test_an_endpoint_goes_from_creating_to_in_service(control):
@@ -12,25 +12,42 @@ async def test_an_endpoint_goes_from_creating_to_in_service(control):
     assert "ShadowProductionVariants" not in found
 
 
-async def test_an_endpoint_whose_archive_is_missing_fails_with_sagemakers_reason(control):
-    await make_model(control, "bad", "s3://bucket/missing.tar.gz")
+async def test_a_model_whose_archive_is_nowhere_is_not_made(control):
+    url = "s3://bucket/missing.tar.gz"
+    with pytest.raises(CallRefused) as refused:
+        await make_model(control, "bad", url)
+    assert refused.value.code == "ValidationException"
+    assert refused.value.message == f"Could not find model data at {url}."
+    source = {"S3Uri": url, "S3DataType": "S3Object", "CompressionType": "Gzip"}
+    with pytest.raises(CallRefused, match="Could not find model data"):
+        await control.call(
+            "CreateModel",
+            ModelName="bad",
+            ExecutionRoleArn=ROLE,
+            PrimaryContainer={"Image": "x", "ModelDataSource": {"S3DataSource": source}},
+        )
+    assert (await control.call("ListModels"))["Models"] == []
+
+
+async def test_an_endpoint_whose_archive_is_gone_fails_with_sagemakers_reason(control):
+    await make_model(control, "bad", "s3://bucket/gone.tar.gz")
     await make_config(control, "bad-config", "bad")
     await control.call("CreateEndpoint", EndpointName="bad", EndpointConfigName="bad-config")
     found = await control.until_endpoint("bad", "Failed")
     assert found["FailureReason"].startswith(
         'Failed to download model data for container "container_1" from URL: '
-        '"s3://bucket/missing.tar.gz".'
+        '"s3://bucket/gone.tar.gz".'
     )
 
 
 async def test_a_failed_update_leaves_the_old_one_serving_and_says_why(control):
     await make_endpoint(control)
     before = control.machine.running()
-    await make_model(control, "bad", "s3://bucket/missing.tar.gz")
+    await make_model(control, "bad", "s3://bucket/gone.tar.gz")
     await make_config(control, "bad-config", "bad")
     await control.call("UpdateEndpoint", EndpointName="ep", EndpointConfigName="bad-config")
     found = await control.until_endpoint("ep", "InService")
-    assert "missing.tar.gz" in found["FailureReason"]
+    assert "gone.tar.gz" in found["FailureReason"]
     assert found["EndpointConfigName"] == "ep-config"
     assert control.machine.running() == before
 
@@ -111,7 +128,6 @@ async def test_an_instance_that_exits_is_replaced(control):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"KmsKeyId": "alias/k"}, "KmsKeyId is not supported"),
         ({"AsyncInferenceConfig": {"OutputConfig": {}}}, "One or more endpoint features"),
     ],
 )

@@ -98,6 +98,21 @@ async def test_a_stop_leaves_what_its_actions_say(control, actions, expected, st
     assert statuses == {name: "InService" if name in stays else "Deleted" for name in (P, S)}
 
 
+async def test_a_test_resolves_no_image_of_production_anew(control):
+    def resolution(endpoint):
+        (variant,) = endpoint["ProductionVariants"]
+        (image,) = variant["DeployedImages"]
+        return image["ResolutionTime"]
+
+    before = await make_endpoint(control)
+    await make_model(control, "shad")
+    await running(control)
+    await stop(control, ModelVariantActions={P: "Retain"})
+    after = await until_shape(control, BACK)
+    assert after["LastModifiedTime"] > before["LastModifiedTime"]
+    assert resolution(after) == resolution(before)
+
+
 @pytest.mark.parametrize(("actions", "expected"), ROWS)
 async def test_desired_variants_set_the_size_of_what_stays(control, actions, expected):
     await make_endpoint(control)
@@ -226,7 +241,7 @@ async def test_an_endpoint_that_a_scheduled_test_makes_begins_with_production_al
 @pytest.mark.parametrize("scheduled", [False, True])
 @pytest.mark.parametrize(
     ("break_it", "said"),
-    [("missing", "missing.tar.gz"), ("refused", "no room"), ("no ping", "ping health check")],
+    [("gone", "gone.tar.gz"), ("refused", "no room"), ("no ping", "ping health check")],
 )
 async def test_what_goes_wrong_before_a_test_runs_cancels_it_and_production_serves(
     tmp_path, machine, break_it, said, scheduled
@@ -234,7 +249,7 @@ async def test_what_goes_wrong_before_a_test_runs_cancels_it_and_production_serv
     async with running_control(tmp_path, machine, FakeClock(), startup_time_limit_s=0.3) as control:
         await make_endpoint(control)
         (instance_id,) = machine.running()
-        url = f"s3://bucket/{break_it}.tar.gz" if break_it == "missing" else "s3://bucket/m.tar.gz"
+        url = f"s3://bucket/{break_it}.tar.gz" if break_it == "gone" else "s3://bucket/m.tar.gz"
         await make_model(control, "shad", url)
         members = {}
         if scheduled:
@@ -245,7 +260,7 @@ async def test_what_goes_wrong_before_a_test_runs_cancels_it_and_production_serv
         if break_it == "no ping":
             machine.first_ping_status = 500
         await control.call("CreateInferenceExperiment", **experiment_request(**members))
-        if scheduled and break_it != "missing":
+        if scheduled and break_it != "gone":
             await control.until_experiment("exp", "Created")
             control.clock.shift_s = 601
         found = await control.until_experiment("exp", "Cancelled")
@@ -323,7 +338,7 @@ async def test_a_single_variant_and_several_production_variants_are_no_test(cont
 
 
 async def test_an_endpoint_that_a_test_makes_and_that_fails_cancels_the_test(control):
-    await make_model(control, "prod", "s3://bucket/missing.tar.gz")
+    await make_model(control, "prod", "s3://bucket/gone.tar.gz")
     await make_model(control, "shad")
     await control.call("CreateInferenceExperiment", **experiment_request(EndpointName="fresh"))
     found = await control.until_experiment("exp", "Cancelled")

@@ -38,6 +38,7 @@ from gnomon.store.state import routing, tables
 from gnomon.store.state.instances import events_of, instances_of
 from gnomon.store.state.resources import ENDPOINT_CONFIGS, ENDPOINTS, EXPERIMENTS, MODELS
 from gnomon.store.telemetry import queries
+from gnomon.testing.analyses import ANALYSIS_ID
 from gnomon.testing.fake_host import FakeHost, FakeMachine
 from gnomon.testing.faults import (
     INTENT_MOMENTS,
@@ -118,7 +119,7 @@ async def scenario(lives, outcome):
     """An endpoint; an update that fails; a test by its schedule, changed on the way; the end."""
     await make_endpoint(lives)
     await make_model(lives, "shad")
-    await make_model(lives, "bad", "s3://bucket/missing.tar.gz")
+    await make_model(lives, "bad", "s3://bucket/gone.tar.gz")
     await make_config(lives, "bad-config", "bad")
     async with lives.traffic("ep"):
         await lives.call("UpdateEndpoint", EndpointName="ep", EndpointConfigName="bad-config")
@@ -195,7 +196,7 @@ async def note_records(lives, outcome):
     async with lives.state.reading() as connection:
         (experiment,) = await EXPERIMENTS.all(connection)
     async with lives.telemetry.reading() as connection:
-        outcome.pairs = (await queries.pair_summary(connection, experiment.id)).pairs
+        outcome.pairs = (await queries.pair_state(connection, experiment.id, ANALYSIS_ID)).pairs
 
 
 async def state_of(lives):

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from sqlalchemy import event, select
 
-from gnomon.control.warnings import Warnings
+from gnomon.control.warnings import Waiting, Warnings
 from gnomon.errors import DatabaseFailed
 from gnomon.model.lifecycle import ENDPOINT
 from gnomon.model.snapshot import Incarnation, Report
@@ -253,15 +253,17 @@ async def test_what_is_out_of_order_is_said_for_each_thing(control, full, tmp_pa
     router = Incarnation("r", 0, 1, 0.0, "boot")
     record = type("Row", (), {"id": "r", "slot": 0, "dead_since_s": None})()
     reports["r"] = Report(router, 1, ())
-    assert await warnings.now([record]) == []
+    assert await warnings.waiting() == Waiting(0, 0.0)
+    assert await warnings.now([record], await warnings.waiting()) == []
     reports["r"] = Report(router, 1, (), "no room")
     control.disk.free = 0
     (spool / "r").mkdir(parents=True)
-    (spool / "r" / "00000001.seg").touch()
+    (spool / "r" / "00000001.seg").write_bytes(bytes(1024**2))
     control.clock.shift_s = 100
-    low, routers, collector = await warnings.now([record])
+    low, routers, collector = await warnings.now([record], await warnings.waiting())
     assert low.startswith("Only 0 MiB are free")
     assert routers == "Router 0: no room"
     assert collector.startswith("The collector is 10")
+    assert "(1.0 MiB wait)" in collector
     (spool / "r" / "00000001.seg").rename(spool / "r" / "00000001.open")
-    assert len(await warnings.now([record])) == 2
+    assert len(await warnings.now([record], await warnings.waiting())) == 2

@@ -35,7 +35,7 @@ MOVES = {
 @pytest.fixture
 async def still(control):
     """Control without its loop: what an operation leaves stays as it is."""
-    control.loop.close()
+    await control.rest()
     return control
 
 

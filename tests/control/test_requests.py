@@ -18,12 +18,17 @@ from hypothesis import strategies as st
 
 from gnomon.app.machine import SystemClock
 from gnomon.control import api
+from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.transactions import Transactions
 from gnomon.model.arn import Account
+from gnomon.objects.local_keys import LocalKeys
+from gnomon.objects.sealed import SealedObjects
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import QuotaSettings, SpoolSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
+from gnomon.testing.control import check_at_creation
 from gnomon.testing.fake_disk import FakeDisk
 
 SERVICE = api.load()
@@ -170,7 +175,12 @@ class Caller:
             self.database, account, SystemClock(), 0.0, os.urandom, QuotaSettings()
         )
         floor = DiskFloor(directory, SpoolSettings().min_free_bytes, FakeDisk().free_bytes)
-        self.api = api.Api(SERVICE, transactions, floor, lambda: None)
+        keys = LocalKeys(directory / "keys.json", account)
+        objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
+        destinations = Destinations(transactions, objects, keys)
+        self.api = api.Api(
+            SERVICE, transactions, floor, check_at_creation, destinations, lambda: None
+        )
 
     def send(self, operation, body):
         headers = {"x-amz-target": f"SageMaker.{operation}"}

@@ -156,7 +156,7 @@ def test_records_hold_what_the_client_got(label, holds):
 @pytest.mark.parametrize(
     ("said", "holds"),
     [
-        ("ValidationException: KmsKey is not supported", True),
+        ("ValidationException: KmsKey: The KMS key x cannot be used: it does not exist.", True),
         ("ValidationException: Schedule is wrong", False),
         ("ResourceNotFound: KmsKey", False),
     ],

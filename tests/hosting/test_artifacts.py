@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gnomon.errors import ModelDataNotKept, ModelDataUnavailable
-from gnomon.hosting.artifacts import prepare, remove_unfinished
+from gnomon.errors import ModelDataNotFound, ModelDataNotKept, ModelDataUnavailable
+from gnomon.hosting import artifacts
+from gnomon.hosting.artifacts import check, prepare, remove_unfinished
+from gnomon.objects.store import ObjectStoreFailed
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import HostingSettings
 from gnomon.testing.small_disk import CannotMount, small_disk
 
@@ -200,3 +203,50 @@ async def test_a_caller_that_is_cancelled_leaves_nothing_behind(tmp_path):
         await task
 
     assert list(tmp_path.iterdir()) == []
+
+
+async def has_it(url):
+    return url.endswith("there.tar.gz")
+
+
+async def has_no_answer(url):
+    await asyncio.Event().wait()
+
+
+async def cannot(url):
+    raise ObjectStoreFailed(url, "connection refused")
+
+
+async def test_an_archive_that_is_there_is_found(tmp_path):
+    path = tmp_path / "with space.tar.gz"
+    path.touch()
+    await check("s3://bucket/there.tar.gz", has_it)
+    await check(f"file://{tmp_path}/with%20space.tar.gz", has_it)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/m.tar.gz", "file:///none.tar.gz", "file:///tmp"])
+async def test_nothing_at_a_url_is_told_in_sagemakers_words(url):
+    with pytest.raises(ModelDataNotFound) as caught:
+        await check(url, has_it)
+    assert str(caught.value) == f"Could not find model data at {url}."
+
+
+@pytest.mark.parametrize(
+    ("url", "exists", "said"),
+    [
+        ("s3://bucket/m.tar.gz", cannot, "connection refused"),
+        ("s3://bucket/m.tar.gz", has_no_answer, "its store has not answered within"),
+        ("s3://bucket/dir/", DirectoryObjects, "ends with a slash"),
+        ("file://elsewhere/m.tar.gz", has_it, "three slashes"),
+        ("file://[x/m.tar.gz", has_it, "invalid ipv6"),
+        (f"file:///{'x' * 300}", has_it, "file name too long"),
+        ("https://host/m.tar.gz", has_it, "must begin with s3:// or file://"),
+    ],
+)
+async def test_a_check_that_cannot_be_made_says_why(tmp_path, monkeypatch, url, exists, said):
+    monkeypatch.setattr(artifacts, "_CHECK_TIME_LIMIT_S", 0.05)
+    if exists is DirectoryObjects:
+        exists = DirectoryObjects(tmp_path / "objects").exists
+    with pytest.raises(ModelDataUnavailable, match=said) as caught:
+        await check(url, exists)
+    assert not isinstance(caught.value, ModelDataNotFound)

@@ -110,7 +110,7 @@ async def test_boto3_reads_that_an_endpoint_is_not_there(rig):
         ("GET", "/endpoints/demo/invocations", 405),
         ("POST", "/endpoints/demo/other", 404),
         ("POST", "/endpoints/demo", 404),
-        ("POST", "/endpoints/demo/invocations-response-stream", 400),
+        ("POST", "/endpoints/demo/invocations-response-stream", 200),
         ("POST", "/endpoints/Demo/invocations", 400),
         ("POST", "/endpoints/demo/invocations?a=b", 200),
         ("POST", "http://localhost/endpoints/demo/invocations", 200),

@@ -102,6 +102,20 @@ async def test_a_share_of_0_copies_nothing(tmp_path, model, shadow):
     assert rig.spool.counts("v-shadow") == {metric.CANDIDATES: 20}
 
 
+@pytest.mark.parametrize("word", ["off", "OFF"])
+async def test_a_request_that_opts_out_is_not_copied(tmp_path, model, shadow, word):
+    async with running_router(tmp_path) as rig:
+        await rig.apply(demo(model, shadow))
+        assert (await rig.invoke("demo", b"body", x_gnomon_mirror=word)).body == b"body"
+        await rig.invoke("demo", b"body", x_gnomon_mirror="on")
+        await settled(rig, 1)
+    assert len(shadow.requests) == 1
+    assert "x-gnomon-mirror" not in model.requests[0].headers
+    counts = rig.spool.counts("v-shadow")
+    assert (counts[metric.CANDIDATES], counts[metric.OPTED_OUT]) == (2, 1)
+    assert (counts[metric.SAMPLED], dropped(counts)) == (1, 0)
+
+
 async def test_nothing_is_copied_past_the_experiments_end(tmp_path, model, shadow):
     async with running_router(tmp_path) as rig:
         await rig.apply(demo(model, shadow, ends_at_s=time.time() - 1))
@@ -205,7 +219,7 @@ async def test_a_shadow_that_fails_fails_alone(tmp_path, model, shadow, behaviou
         answers = await ask_often(rig, 10, b"prod")
         assert {(a.status, a.body) for a in answers} == {(200, b"prod")}
         counts = await settled(rig, 10)
-    assert counts[metric.MODEL_ERRORS] == 10
+    assert counts[metric.MODEL_ERRORS] == counts[metric.FAILED_PREFIX + failure] == 10
     assert {pair.shadow.failure for pair in rig.spool.of(Pair)} == {failure}
 
 

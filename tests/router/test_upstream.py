@@ -1,7 +1,9 @@
 """Answers as servers frame them, and which connections are used again."""
 
 import asyncio
+import contextlib
 import time
+from random import Random
 
 import pytest
 
@@ -9,6 +11,7 @@ from gnomon.model.snapshot import Instance, Variant
 from gnomon.settings import RouterSettings
 from gnomon.testing import fake_upstream
 from gnomon.testing.fake_upstream import FakeUpstream
+from gnomon.testing.raw_http import invocation
 from gnomon.testing.router_rig import endpoint, running_router, until, variant
 
 
@@ -47,6 +50,19 @@ async def rig(tmp_path, model):
             False,
             b"abc",
         ),
+        (
+            b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+            False,
+            b"abc",
+        ),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", True, b"abc"),
+        (
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\nabc",
+            False,
+            b"abc",
+        ),
+        (b"HTTP/1.1 200 OK\r\n\r\n", True, b""),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", False, b""),
         (b"HTTP/1.1 204 No Content\r\n\r\n", False, b""),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", False, b""),
     ],
@@ -72,6 +88,78 @@ async def test_a_connection_that_the_server_closed_is_not_used(rig, model):
     await model.stop()
     await model.start()
     assert (await rig.invoke("demo", b"again")).body == b"again"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # Where the body ends is said twice, and not the same.
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
+        # Lines that other readers cut elsewhere.
+        b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\rContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\0\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
+    ],
+)
+async def test_an_answer_that_can_be_read_in_two_ways_is_none(rig, model, data):
+    model.behaviour = fake_upstream.raw(data, ends=True)
+    answer = await rig.invoke("demo")
+    assert answer.status == 424
+    assert b'"OriginalStatusCode":0' in answer.body
+    model.behaviour = fake_upstream.echo
+    assert (await rig.invoke("demo", b"next")).body == b"next"
+
+
+async def test_a_server_that_closes_after_each_answer_loses_no_request(rig, model):
+    model.behaviour = fake_upstream.raw(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", ends=True
+    )
+    async with rig.client() as client:
+        answers = [await client.ask(invocation("demo")) for _ in range(200)]
+    assert {(answer.status, answer.body) for answer in answers} == {(200, b"abc")}
+
+
+async def test_a_server_that_closes_idle_connections_early_loses_no_request(rig):
+    keeps_s = 0.1
+    connected = 0
+
+    async def serve(reader, writer):
+        nonlocal connected
+        connected += 1
+        with contextlib.suppress(TimeoutError, asyncio.IncompleteReadError):
+            while True:
+                async with asyncio.timeout(keeps_s):
+                    await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        # As much shorter as the default is than gunicorn's 2 s.
+        instance = Instance("early", "127.0.0.1", port, keep_alive_s=keeps_s / 2)
+        await rig.apply(endpoint("demo", Variant("v", "v", 1.0, (instance,)), version=2))
+        random = Random(1)
+
+        async def ask_now_and_then():
+            async with rig.client() as client:
+                for _ in range(10):
+                    yield (await client.ask(invocation("demo"))).status
+                    asked_s = time.monotonic()
+                    wait_s = random.uniform(0, 1.5 * keeps_s)
+                    await until(lambda: time.monotonic() - asked_s > wait_s)  # noqa: B023
+
+        async def statuses():
+            return [status async for status in ask_now_and_then()]
+
+        found = await asyncio.gather(*(statuses() for _ in range(8)))
+        assert {status for several in found for status in several} == {200}
+        assert connected > 8
 
 
 async def test_a_connection_is_used_for_less_time_than_the_server_keeps_it(rig, model):

@@ -8,6 +8,7 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from gnomon.aws.json_protocol import MAX_BODY_BYTES
+from gnomon.control.analyses import Analyses
 from gnomon.control.cloudwatch import api as cloudwatch
 from gnomon.control.cloudwatch.api import CloudWatch
 from gnomon.control.cloudwatch.reading import Readings
@@ -20,11 +21,13 @@ from gnomon.model.lifecycle import ENDPOINT
 from gnomon.settings import MetricSettings
 from gnomon.stats.histogram import bucket_of
 from gnomon.store.state.instances import instances_of
+from gnomon.store.state.resources import ENDPOINTS
 from gnomon.store.telemetry import ingest
+from gnomon.testing.analyses import a_judge
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.databases import migrated
 from gnomon.testing.fake_host import FakeMachine
-from gnomon.testing.requests import make_config, make_endpoint, make_model
+from gnomon.testing.requests import experiment_request, make_config, make_endpoint, make_model
 from gnomon.web.app import build_app
 
 
@@ -41,19 +44,22 @@ async def client(tmp_path):
         FakeMachine(listens=True).closing() as machine,
         running_control(tmp_path, machine, FakeClock()) as control,
     ):
+        judge = a_judge(control.transactions.database, telemetry)
         app = build_app(
             control.api,
             CloudWatch(
                 cloudwatch.load(), Readings(control.transactions, telemetry, MetricSettings())
             ),
-            Reports(control.transactions, telemetry),
+            Reports(control.transactions, telemetry, judge),
+            Analyses(control.transactions, judge),
             Status(
                 control.transactions,
                 warnings(control, telemetry, tmp_path),
                 Machine(cores=2, memory_bytes=2**33),
                 runs_here,
+                telemetry,
             ),
-            Scrape(control.transactions, telemetry),
+            Scrape(control.transactions, telemetry, warnings(control, telemetry, tmp_path).waiting),
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gnomon") as client:
@@ -132,8 +138,45 @@ async def test_the_status_has_what_is_there(client):
         "wanted_memory_bytes": 0,
         "wanted_gpus": 0,
     }
-    nothing = ("warnings", "endpoints", "instances", "experiments", "routers")
+    assert status.pop("spool") == {"waiting_bytes": 0, "waited_s": 0.0}
+    nothing = ("warnings", "endpoints", "instances", "experiments", "shadows", "routers")
     assert status == {name: [] for name in nothing}
+
+
+async def test_the_status_says_why_a_shadow_gets_no_traffic(client):
+    await make_endpoint(client.control)
+    await make_model(client.control, "shad")
+    await client.control.call("CreateInferenceExperiment", **experiment_request())
+    await client.control.until_experiment("exp", "Running")
+    (shadow,) = (await client.get("/gnomon/v1/status")).json()["shadows"]
+    assert (shadow["endpoint"], shadow["variant"], shadow["share"]) == ("ep", "Shadow-01", 0.5)
+    assert shadow["candidates"] == shadow["sampled"] == 0
+    async with client.control.transactions.database.reading() as connection:
+        endpoint = await ENDPOINTS.find(connection, "ep")
+    row = {
+        "endpoint_id": endpoint.id,
+        "minute": int(client.control.clock.now_s() // 60),
+        "variant_id": endpoint.serving.shadow.id,
+        "instance_id": "",
+        "experiment_id": "",
+    }
+    counts = {
+        "candidates": 20,
+        "opted_out": 3,
+        "sampled": 10,
+        "mirrored": 6,
+        "dropped.over_budget": 4,
+        "failed.deadline": 2,
+    }
+    async with client.telemetry.writing() as connection:
+        await ingest.add_metric_counts(
+            connection, [{**row, "name": name, "value": value} for name, value in counts.items()]
+        )
+    (shadow,) = (await client.get("/gnomon/v1/status")).json()["shadows"]
+    assert shadow["not_sampled"] == 7
+    assert shadow["opted_out"] == 3
+    assert shadow["dropped"] == {"over_budget": 4}
+    assert shadow["failed"] == {"deadline": 2}
 
 
 async def test_what_instance_types_promise_is_added_up_for_instances_of_this_machine(client):
@@ -158,14 +201,14 @@ async def test_a_report_on_what_is_not_there_is_a_404_with_a_sentence(client):
 
 
 async def test_transitions_are_events_newest_first(client):
-    await make_model(client.control, "m", "s3://bucket/missing.tar.gz")
+    await make_model(client.control, "m", "s3://bucket/gone.tar.gz")
     await make_config(client.control, "c", "m")
     await client.control.call("CreateEndpoint", EndpointName="ep", EndpointConfigName="c")
     await client.control.until_endpoint("ep", "Failed")
     events = (await client.get("/gnomon/v1/events")).json()
     endpoint = [(e["before"], e["after"]) for e in events if e["kind"] == ENDPOINT.name]
     assert endpoint == [("Creating", "Failed"), ("", "Creating")]
-    assert any("missing.tar.gz" in e["reason"] for e in events)
+    assert any("gone.tar.gz" in e["reason"] for e in events)
 
 
 async def test_events_of_a_name_are_an_endpoint_s_and_its_instances(client):
@@ -193,13 +236,13 @@ async def test_the_instances_of_an_endpoint_are_listed_also_when_it_failed_and_w
     async def instances():
         return (await client.get("/gnomon/v1/endpoints/EP/instances")).json()
 
-    await make_model(client.control, "m", "s3://bucket/missing.tar.gz")
+    await make_model(client.control, "m", "s3://bucket/gone.tar.gz")
     await make_config(client.control, "c", "m")
     await client.control.call("CreateEndpoint", EndpointName="ep", EndpointConfigName="c")
     await client.control.until_endpoint("ep", "Failed")
     (failed,) = await instances()
     assert (failed["variant"], failed["status"]) == ("AllTraffic", "Failed")
-    assert "missing.tar.gz" in failed["reason"]
+    assert "gone.tar.gz" in failed["reason"]
     assert failed["ended_at_s"] >= failed["created_at_s"]
 
     await client.control.call("DeleteEndpoint", EndpointName="ep")
@@ -255,7 +298,7 @@ async def test_the_extensions_describe_themselves(client):
     assert json.dumps(document)
 
 
-async def test_prometheus_is_told_totals_of_what_exists(client):
+async def test_prometheus_is_told_totals_of_what_exists(client, tmp_path):
     await make_endpoint(client.control)
     async with client.control.transactions.database.reading() as connection:
         (instance,) = await instances_of(connection)
@@ -269,6 +312,7 @@ async def test_prometheus_is_told_totals_of_what_exists(client):
     counts = {
         metric.INVOCATIONS: 3.0,
         metric.DROPPED_PREFIX + "too_large": 2.0,
+        metric.FAILED_PREFIX + "deadline": 1.0,
         latency + metric.SUM_SUFFIX: 2_004_000.0,
     }
     histogram = {bucket_of(2000): 2, bucket_of(2_000_000): 1}
@@ -280,6 +324,9 @@ async def test_prometheus_is_told_totals_of_what_exists(client):
             row = {**key, "minute": minute, "name": latency, "counts": histogram}
             await ingest.add_metric_histograms(connection, [row])
         await ingest.add_metric_counts(connection, [gone])
+    (tmp_path / "spool" / "r").mkdir(parents=True)
+    (tmp_path / "spool" / "r" / "00000001.seg").write_bytes(b"1234")
+    client.control.clock.shift_s = 50
     answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     samples = {
@@ -289,6 +336,7 @@ async def test_prometheus_is_told_totals_of_what_exists(client):
     }
     assert samples["gnomon_invocations_total", "ep", "AllTraffic"] == 6
     assert samples["gnomon_mirror_dropped_total", "ep", "too_large", "AllTraffic"] == 4
+    assert samples["gnomon_invocation_failed_total", "ep", "deadline", "AllTraffic"] == 2
     latency = "gnomon_model_latency_seconds"
     assert samples[f"{latency}_count", "ep", "AllTraffic"] == 6
     assert samples[f"{latency}_sum", "ep", "AllTraffic"] == pytest.approx(4.008)
@@ -298,4 +346,48 @@ async def test_prometheus_is_told_totals_of_what_exists(client):
     ] == [0, 4, 4, 6]
     assert samples["gnomon_instances", "ep", "InService", "AllTraffic"] == 1
     assert samples["gnomon_endpoints", "InService"] == 1
+    assert samples["gnomon_spool_waiting_bytes",] == 4
+    assert 50 <= samples["gnomon_spool_waiting_seconds",] < 100
     assert "gone" not in answer.text
+
+
+async def test_how_an_experiment_is_judged_is_read_and_set(client):
+    await make_endpoint(client.control)
+    await make_model(client.control, "shad")
+    await client.control.call("CreateInferenceExperiment", **experiment_request())
+    path = "/gnomon/v1/experiments/exp/analysis"
+    shown = (await client.get(path)).json()
+    assert shown["settings"]["rules"]["slow_down"] == 1.1
+    assert shown["guardrails"] == {"stop_when_broken": False, "promote_when_ready": False}
+    body = {"settings": {"task": "regression"}, "guardrails": {"stop_when_broken": True}}
+    changed = (await client.put(path, json=body)).json()
+    assert (await client.get(path)).json() == changed
+    assert changed["settings"]["task"] == "regression"
+    assert changed["guardrails"]["stop_when_broken"] is True
+    refused = await client.put(path, json={"settings": {"alpha": 7}})
+    assert refused.status_code == 400
+    assert "settings.alpha" in refused.json()["error"]
+    assert (await client.put("/gnomon/v1/experiments/other/analysis")).status_code == 404
+
+
+async def test_the_report_of_a_test_without_pairs_makes_no_figures_up(client):
+    await make_endpoint(client.control)
+    await make_model(client.control, "shad")
+    await client.control.call("CreateInferenceExperiment", **experiment_request())
+    await client.control.until_experiment("exp", "Running")
+    report = (await client.get("/gnomon/v1/experiments/exp/report")).json()
+    analysis = report["analysis"]
+    assert analysis["verdict"]["status"] == "undecided"
+    assert {rule["state"] for rule in analysis["verdict"]["rules"]} == {"open"}
+    assert {measure["interval"]["type"] for measure in analysis["measures"]} == {"inconclusive"}
+    assert report["progress"] == []
+    assert report["distributions"] == {"production": [], "shadow": []}
+
+
+async def test_the_api_document_describes_the_body_of_an_analysis(client):
+    document = (await client.get("/gnomon/v1/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    put = document["paths"]["/experiments/{name}/analysis"]["put"]
+    reference = put["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    assert schemas[reference.rpartition("/")[2]]["properties"].keys() == {"settings", "guardrails"}
+    assert schemas["Rules"]["properties"]["slow_down"]["default"] == 1.1

@@ -54,6 +54,9 @@ class Hand:
     def encode(self) -> str:
         return json.dumps(asdict(self))
 
+    def decoded(self) -> Settings:
+        return settings_module.decode(self.settings)
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -109,13 +112,8 @@ def run_child(
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> None:
     """Runs one process of Gnomon's to its end."""
-    try:
-        hand = Hand(**json.loads(os.environ.pop(VARIABLE)))
-    except (KeyError, ValueError, TypeError):
-        sys.exit(f"gnomon {name} is started by `gnomon up`, not by hand.")
-    key = _read_key(hand.lifetime)
-    settings = settings_module.decode(hand.settings)
-    os.umask(UMASK)
+    hand, key = take_hand(name)
+    settings = hand.decoded()
     set_up_logging(name, settings.server.log_level)
 
     async def with_orders() -> None:
@@ -142,6 +140,17 @@ def run_child(
         # The supervisor begins it anew, again and again.
         _LOG.error("it cannot go on, and is begun again", reason=str(exhausted))
         sys.exit(1)
+
+
+def take_hand(name: str) -> tuple[Hand, bytes]:
+    """What the supervisor handed over, and the sealing key: with these the process begins."""
+    try:
+        hand = Hand(**json.loads(os.environ.pop(VARIABLE)))
+    except (KeyError, ValueError, TypeError):
+        sys.exit(f"gnomon {name} is started by `gnomon up`, not by hand.")
+    key = _read_key(hand.lifetime)
+    os.umask(UMASK)
+    return hand, key
 
 
 def _read_key(lifetime: int) -> bytes:

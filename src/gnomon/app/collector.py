@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 
 from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.cli.time_limits import SPOOL_S
 from gnomon.collector.loop import Collector
 from gnomon.collector.retention import Retention
+from gnomon.model.analysis import AnalysisRecord, default_record, default_settings
 from gnomon.model.layout import Layout
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.opening import open_keys, open_objects
 from gnomon.settings import Settings
 from gnomon.store.database import Database, sqlite_url
+from gnomon.store.state.analyses import analyses_of
 from gnomon.store.state.instances import get_capture
+
+# How long a pair may take from its shadow's answer to the disk.
+_SPOOLED_S = 30.0
 
 
 async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
@@ -26,7 +32,26 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
         async with state.reading() as connection:
             return await get_capture(connection, capture_id)
 
-    collector = Collector(layout.spool, telemetry, DirectoryObjects(layout.objects), capture)
+    defaults = default_settings(settings.analysis)
+
+    async def analyses(experiment_ids: Collection[str]) -> dict[str, AnalysisRecord]:
+        if not experiment_ids:
+            return {}
+        async with state.reading() as connection:
+            own = await analyses_of(connection, experiment_ids)
+        return {id_: own.get(id_) or default_record(id_, defaults) for id_ in experiment_ids}
+
+    objects = open_objects(settings, open_keys(settings))
+    collector = Collector(
+        layout.spool,
+        telemetry,
+        objects,
+        capture,
+        analyses,
+        longest_exchange_s=2 * settings.router.model_time_limit_s
+        + settings.router.stream_time_limit_s
+        + _SPOOLED_S,
+    )
     retention = Retention(telemetry, settings.metrics, time.time)
     stop = asyncio.Event()
     try:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 import psutil
 import structlog
@@ -22,12 +21,16 @@ from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket, passing_socket
 from gnomon.app.machine import SystemClock
 from gnomon.control import api
+from gnomon.control.analyses import Analyses
 from gnomon.control.cloudwatch import api as cloudwatch
 from gnomon.control.cloudwatch.reading import Readings
+from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
+from gnomon.control.guardrails import Guardrails, GuardrailWatch
+from gnomon.control.judging import Judge
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
 from gnomon.control.memory_watch import MemoryWatch
@@ -47,11 +50,13 @@ from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
 from gnomon.model import instance_types
+from gnomon.model.analysis import default_settings
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.snapshot import Update
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.opening import open_keys, open_objects
+from gnomon.objects.store import ObjectStore
 from gnomon.settings import Settings, cores
 from gnomon.spool.disk import free_bytes
 from gnomon.store.database import Database, sqlite_url
@@ -84,9 +89,9 @@ class ControlServer(uvicorn.Server):
 
 
 class Archives:
-    """Model archives from the object directory and from disk."""
+    """Model archives from the object store and from disk."""
 
-    def __init__(self, settings: Settings, layout: Layout, objects: DirectoryObjects) -> None:
+    def __init__(self, settings: Settings, layout: Layout, objects: ObjectStore) -> None:
         self._settings = settings
         self._layout = layout
         self._objects = objects
@@ -102,15 +107,9 @@ class Archives:
         )
 
     async def check(self, url: str | None) -> None:
-        """Raises ModelDataUnavailable unless there is something at the URL."""
-        if url is None:
-            return
-        if url.startswith("file://"):
-            path = Path(unquote(urlsplit(url).path))
-            if not await asyncio.to_thread(path.is_file):
-                raise ModelDataUnavailable(url, "there is no file at this URL.")
-        elif not await self._objects.exists(url):
-            raise ModelDataUnavailable(url, "there is no object at this URL.")
+        """Raises GnomonError unless there is something at the URL, or there is none."""
+        if url is not None:
+            await artifacts.check(url, self._objects.exists)
 
     async def _fetch(self, url: str, path: Path) -> None:
         try:
@@ -133,7 +132,9 @@ async def main(settings: Settings, orders: Orders) -> None:
         )
     transactions = Transactions(state, account, clock, offset_s, os.urandom, settings.quotas)
     await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
-    archives = Archives(settings, layout, DirectoryObjects(layout.objects))
+    keys = open_keys(settings)
+    objects = open_objects(settings, keys)
+    archives = Archives(settings, layout, objects)
     host = HostByRuntime(
         ProcessHost(
             settings.data_dir, settings.hosting, os.environ, serving_archive.pack(layout.models)
@@ -153,6 +154,7 @@ async def main(settings: Settings, orders: Orders) -> None:
         async with telemetry.reading() as connection:
             return await queries.finished(connection, ids)
 
+    judge = Judge(state, telemetry, default_settings(settings.analysis))
     routers = RouterRegister(transactions, reached, finished)
     loop_holder: list[ControlLoop] = []
 
@@ -173,6 +175,8 @@ async def main(settings: Settings, orders: Orders) -> None:
             return True
         return not isinstance(runtime, External)
 
+    guardrails = Guardrails(transactions, telemetry, judge, ring)
+    guardrail_watch = GuardrailWatch(guardrails)
     feed = Feed(changes, routers.seen, ring)
     floor = DiskFloor(settings.data_dir, settings.spool.min_free_bytes, free_bytes)
     keeper = InstanceKeeper(
@@ -194,32 +198,44 @@ async def main(settings: Settings, orders: Orders) -> None:
     loop = ControlLoop(
         transactions,
         EndpointReconciler(transactions, keeper, feed, cores=cores(), has_weight=has_weight),
-        ExperimentReconciler(transactions, routers.missing, archives.check, wake),
+        ExperimentReconciler(
+            transactions, routers.missing, archives.check, wake, guardrails.at_end
+        ),
         keeper,
         routers,
     )
     loop_holder.append(loop)
+    warnings = Warnings(
+        floor,
+        (state, telemetry),
+        feed.report_of,
+        layout.spool,
+        clock,
+        lambda: "" if certificate is None else certificate.trouble,
+    )
     memory_watch = MemoryWatch(host, keeper, settings.hosting)
     app = build_app(
-        api.Api(api.load(), transactions, floor, ring),
+        api.Api(
+            api.load(),
+            transactions,
+            floor,
+            archives.check,
+            Destinations(transactions, objects, keys),
+            ring,
+        ),
         cloudwatch.CloudWatch(
             cloudwatch.load(), Readings(transactions, telemetry, settings.metrics)
         ),
-        Reports(transactions, telemetry),
+        Reports(transactions, telemetry, judge),
+        Analyses(transactions, judge),
         Status(
             transactions,
-            Warnings(
-                floor,
-                (state, telemetry),
-                feed.report_of,
-                layout.spool,
-                clock,
-                lambda: "" if certificate is None else certificate.trouble,
-            ),
+            warnings,
             Machine(cores(), psutil.virtual_memory().total),
             has_weight,
+            telemetry,
         ),
-        Scrape(transactions, telemetry),
+        Scrape(transactions, telemetry, warnings.waiting),
     )
     servers = {
         ControlServer(app, certificate): control_socket(settings.server),
@@ -237,10 +253,12 @@ async def main(settings: Settings, orders: Orders) -> None:
                 group.create_task(server.serve(sockets=[listener]))
             renewing = None if certificate is None else group.create_task(certificate.watch())
             watching = group.create_task(memory_watch.run())
+            guarding = group.create_task(guardrail_watch.run())
             await orders.either()
             loop.close()
             memory_watch.close()
-            await asyncio.gather(reconciling, watching)
+            guardrail_watch.close()
+            await asyncio.gather(reconciling, watching, guarding)
             if orders.drain.is_set():
                 await _stop_instances(transactions, keeper)
             for server in servers:

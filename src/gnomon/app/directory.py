@@ -24,6 +24,7 @@ async def prepare(layout: Layout) -> None:
             layout.spool,
             layout.objects,
             layout.models,
+            layout.seaweedfs,
             layout.logs,
             layout.snapshot(0).parent,
         ):

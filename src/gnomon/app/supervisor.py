@@ -29,7 +29,7 @@ import structlog
 
 from gnomon import settings as settings_module
 from gnomon.app import certificate as certificates
-from gnomon.app import descriptors, directory, handover, listening
+from gnomon.app import descriptors, directory, handover, listening, seaweedfs
 from gnomon.app.child import KEY_BYTES, VARIABLE, Hand
 from gnomon.app.heartbeat import BEAT_INTERVAL_S, Heartbeat
 from gnomon.app.restarts import MAX_DELAY_S, restart_delay_s
@@ -41,6 +41,7 @@ from gnomon.cli.time_limits import time_limits
 from gnomon.errors import GnomonError, exhaustion
 from gnomon.hosting import leftovers, servers, session
 from gnomon.model.layout import Layout
+from gnomon.objects import opening
 from gnomon.settings import Settings, cores
 
 _REAP_INTERVAL_S = 1.0
@@ -83,6 +84,10 @@ class Child:
     def is_router(self) -> bool:
         return self.listener >= 0
 
+    @property
+    def is_store(self) -> bool:
+        return self.name == former.STORE
+
     def hang_up(self) -> None:
         """Closes this side's ends of its pipes: if it runs, its supervisor is gone for it."""
         if self.lifetime >= 0:
@@ -124,6 +129,7 @@ class Supervisor:
         """
         listening.refuse_beyond_loopback(self._settings.server.host)
         servers.check(self._settings.hosting.external)
+        opening.check(self._settings)
         if self._certificate is not None:
             certificates.load(self._certificate)
         with running_file.hold(self._layout):
@@ -137,6 +143,7 @@ class Supervisor:
                 holder = running_file.listening_on(error.port, os.environ)
                 raise error.held_by(holder) from error
             try:
+                self._place_store()
                 await directory.prepare(self._layout)
                 await self._live(*sockets)
             finally:
@@ -151,6 +158,11 @@ class Supervisor:
                 f"Gnomon's {self._hopeless} died {_HOPELESS_DEATHS} times before it was up. What "
                 f"it said is above.{serving}"
             )
+
+    def _place_store(self) -> None:
+        if self._settings.objects.store == "seaweedfs":
+            objects = seaweedfs.placed(self._settings.objects, os.environ)
+            self._settings = replace(self._settings, objects=objects)
 
     async def _end_former_life(self) -> handover.Taken | None:
         """Ends what a former supervisor has left, but for routers that hand their socket over."""
@@ -201,7 +213,13 @@ class Supervisor:
             control_port=control.getsockname()[1],
         )
         self._settings = replace(self._settings, server=server)
+        stores = (
+            [Child(former.STORE, "gnomon.app.seaweedfs")]
+            if self._settings.objects.store == "seaweedfs"
+            else []
+        )
         self._children = [
+            *stores,
             # Its socket only reserves the port: control listens by itself.
             Child("control", "gnomon.app.control"),
             Child("collector", "gnomon.app.collector"),
@@ -217,6 +235,9 @@ class Supervisor:
             for child in self._children:
                 await self._spawn(child)
                 self._keepers[child.name] = asyncio.create_task(self._keep(child))
+                if child.is_store and not await seaweedfs.answers(self._settings.objects.endpoint):
+                    # What needs it tries again.
+                    _LOG.error("the S3 server does not answer", log=str(self._layout.seaweedfs_log))
             await self._announce()
             if self._announced:
                 self._relieving = asyncio.create_task(self._end_former_routers())
@@ -280,9 +301,13 @@ class Supervisor:
             version=version("gnomon"),
             end_time_limit_s=self._limits.all_s,
             processes=tuple(child.identity for child in self._children if child.identity),
+            s3_url=self._settings.objects.endpoint if self._has_store() else "",
             certificate_file=str(pair.certificate) if pair else "",
             ca_file=str(self._settings.data_dir / tls.ca_file) if pair and tls.ca_file else "",
         )
+
+    def _has_store(self) -> bool:
+        return any(child.is_store for child in self._children)
 
     def _router_pids(self) -> set[int]:
         return {child.process.pid for child in self._children if child.is_router and child.process}
@@ -402,6 +427,8 @@ class Supervisor:
             "router": self._limits.router_s,
             "collector": self._limits.collector_s,
             "control": self._limits.control_s,
+            # What the others wrote last is in it.
+            former.STORE: self._limits.store_s,
         }
         for kind, limit_s in by_kind.items():
             ending = [child for child in self._children if child.name.split()[0] == kind]
@@ -429,7 +456,7 @@ class Supervisor:
         keeper = self._keepers.get(child.name)
         if child.process is None or keeper is None:
             return
-        if gives_way and not child.is_router:
+        if gives_way and not child.is_router and not child.is_store:
             # At a SIGTERM control would stop the instances.
             child.hang_up()
         else:

@@ -21,15 +21,24 @@ class CallFailed(GnomonError):
 
 def get(running: Running, path: str) -> Any:
     """The JSON at `path`. Raises CallFailed with the sentence that Gnomon gave."""
+    return _call(running, "GET", path, None)
+
+
+def put(running: Running, path: str, body: object) -> Any:
+    """Puts JSON at `path`, and gives what is answered. Raises CallFailed likewise."""
+    return _call(running, "PUT", path, body)
+
+
+def _call(running: Running, method: str, path: str, body: object) -> Any:
     import httpx
 
     try:
-        answer = httpx.get(
-            f"{running.url}/gnomon/v1{path}",
+        with httpx.Client(
             timeout=_TIME_LIMIT_S,
             trust_env=False,
             verify=trust(running) if running.certificate_file else True,
-        )
+        ) as client:
+            answer = client.request(method, f"{running.url}/gnomon/v1{path}", json=body)
     except httpx.HTTPError as error:
         raise CallFailed(
             f"Gnomon does not answer at {running.url} ({error}). `gnomon status` shows its "

@@ -1,29 +1,22 @@
-"""`gnomon cp`: between disk and the embedded object store."""
+"""`gnomon cp`: between disk and the object store."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from gnomon.errors import GnomonError
-from gnomon.model.layout import Layout
+from gnomon.objects.store import ObjectStore
 
 
 class CannotCopy(GnomonError):
     """What was asked to be copied cannot be."""
 
 
-async def copy(data_dir: Path, source: str, target: str) -> str:
+async def copy(objects: ObjectStore, source: str, target: str) -> str:
     """Copies one file or object and returns where it is now.
 
     A target that ends in a slash, or is a directory, gets the source's name.
     """
-    from gnomon.objects.directory import DirectoryObjects
-
-    store = Layout(data_dir).objects
-    try:
-        objects = DirectoryObjects(store)
-    except OSError as error:
-        raise CannotCopy(f"The object store {store} cannot be used: {error}.") from error
     name = source.rstrip("/").rpartition("/")[2]
     if target.startswith("s3://"):
         url = f"{target}{name}" if target.endswith("/") else target

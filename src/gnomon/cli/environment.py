@@ -20,9 +20,11 @@ _LOOPBACK = "127.0.0.1,localhost,::1"
 
 def aws_environment(running: Running) -> dict[str, str]:
     """Variables for AWS's tools. Credentials are placeholders: Gnomon does not check them yet."""
+    store = {"AWS_ENDPOINT_URL_S3": running.s3_url} if running.s3_url else {}
     # Else what the user has set, or the system, verifies the certificate.
     verifying = {"AWS_CA_BUNDLE": running.ca_file} if running.ca_file else {}
     return {
+        **store,
         "AWS_ENDPOINT_URL_SAGEMAKER": running.url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": running.url,
         "AWS_ENDPOINT_URL_CLOUDWATCH": running.url,

@@ -18,6 +18,8 @@ import msgspec
 from gnomon.cli.running import Process
 from gnomon.hosting.session import is_alive, send
 
+# How the S3 server beside is called among the processes.
+STORE = "seaweedfs"
 # What control and collector have for what they are doing when the supervisor goes, in seconds.
 _ORPHAN_S = 10.0
 # After SIGKILL a process is gone in milliseconds unless the kernel itself hangs, in seconds.
@@ -54,7 +56,7 @@ def end(processes: Sequence[Process], router_limit_s: float) -> list[Process]:
     """
     # Control would stop the instances at a SIGTERM; without a supervisor it leaves them.
     for process in processes:
-        if is_router(process):
+        if is_router(process) or process.name == STORE:
             send(process, signal.SIGTERM)
     began_s = time.monotonic()
     while living := [process for process in processes if is_alive(process)]:

@@ -18,8 +18,11 @@ import typer
 
 from gnomon import settings as settings_module
 from gnomon.cli import running as running_file
+from gnomon.cli.analysis import add_analysis
+from gnomon.cli.capturing import add_capturing
 from gnomon.cli.environment import aws_environment, process_environment, shell_exports
-from gnomon.cli.options import DataDir, Format, FormatOption
+from gnomon.cli.key_commands import add_keys
+from gnomon.cli.options import DataDir, Format, FormatOption, ReportFormat
 from gnomon.cli.tls import add_tls
 from gnomon.cli.watching import add_watching
 from gnomon.errors import GnomonError, exhaustion
@@ -52,6 +55,12 @@ def build(up: Up) -> typer.Typer:
         control_port: Annotated[
             int | None, typer.Option(help="Port of control's own listener; 0: any.")
         ] = None,
+        s3: Annotated[
+            bool, typer.Option("--s3", help="Run an S3 server beside, and keep objects in it.")
+        ] = False,
+        s3_port: Annotated[
+            int | None, typer.Option("--s3-port", help="Port of the S3 server; 0: any.")
+        ] = None,
         log_level: Annotated[LogLevel | None, typer.Option(help="How much to log.")] = None,
     ) -> None:
         """Start Gnomon here, in the foreground, until Ctrl-C or `gnomon down`."""
@@ -63,7 +72,12 @@ def build(up: Up) -> typer.Typer:
         }
         chosen = running_file.chosen_data_dir(data_dir, os.environ)
         overrides = {key: value for key, value in given.items() if value is not None}
-        settings = settings_module.load(chosen, os.environ, {"server": overrides})
+        objects: dict[str, object] = {"store": "seaweedfs"} if s3 else {}
+        if s3_port is not None:
+            objects["port"] = s3_port
+        settings = settings_module.load(
+            chosen, os.environ, {"server": overrides, "objects": objects}
+        )
 
         def ready(running: running_file.Running) -> None:
             from gnomon.cli.screens import print_up
@@ -137,21 +151,15 @@ def build(up: Up) -> typer.Typer:
     @app.command("report")
     def command_report(
         experiment: Annotated[str, typer.Argument(help="Name of the inference experiment.")],
-        format_: FormatOption = Format.TABLE,
+        format_: Annotated[
+            ReportFormat, typer.Option("--format", help="How to print.")
+        ] = ReportFormat.TABLE,
         data_dir: DataDir = None,
     ) -> None:
-        """Show production and shadow side by side."""
-        from urllib.parse import quote
+        """Show the verdict, what it rests on, and production and shadow side by side."""
+        from gnomon.cli.reporting import show_report
 
-        from gnomon.cli.client import get
-        from gnomon.cli.screens import print_report
-
-        running = running_file.find(data_dir, os.environ)
-        report = get(running, f"/experiments/{quote(experiment, safe='')}/report")
-        if format_ is Format.JSON:
-            typer.echo(json.dumps(report, indent=1))
-        else:
-            print_report(report)
+        show_report(running_file.find(data_dir, os.environ), experiment, format_)
 
     @app.command("cp")
     def command_cp(
@@ -163,15 +171,9 @@ def build(up: Up) -> typer.Typer:
         import asyncio
 
         from gnomon.cli.copying import copy
+        from gnomon.cli.stores import open_store
 
-        try:
-            root = Path(running_file.find(data_dir, os.environ).data_dir)
-        except running_file.NotRunning as error:
-            # The store is a directory: it is there whether Gnomon runs or not.
-            if not error.data_dir.is_dir():
-                raise
-            root = error.data_dir.resolve()
-        typer.echo(asyncio.run(copy(root, source, target)))
+        typer.echo(asyncio.run(copy(open_store(data_dir, os.environ), source, target)))
 
     @app.command(
         "aws",
@@ -187,7 +189,10 @@ def build(up: Up) -> typer.Typer:
         os.execve(program, [program, *context.args], environ)  # noqa: S606 - the CLI takes over
 
     add_watching(app)
+    add_capturing(app)
+    add_keys(app)
     add_tls(app)
+    add_analysis(app)
     return app
 
 

@@ -62,7 +62,8 @@ class Process(msgspec.Struct, frozen=True):
 class Running(msgspec.Struct, frozen=True):
     """A Gnomon that runs: where it answers, as whom, in which processes.
 
-    `end_time_limit_s` is how long it may take to end. With TLS, `certificate_file` is what it
+    `end_time_limit_s` is how long it may take to end, `s3_url` where the S3 server beside answers,
+    if there is one. With TLS, `certificate_file` is what it
     shows, and `ca_file` what clients are told to verify that by.
     """
 
@@ -75,6 +76,7 @@ class Running(msgspec.Struct, frozen=True):
     version: str
     end_time_limit_s: float
     processes: tuple[Process, ...]
+    s3_url: str = ""
     certificate_file: str = ""
     ca_file: str = ""
 

@@ -8,10 +8,11 @@ Exchanges and barriers are left to `objects`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Protocol
 
-from gnomon.collector.plan import Rows, rows_of
+from gnomon.collector.plan import Analyses, experiments_of, rows_of
 from gnomon.spool import segment
 from gnomon.spool.frames import Frame
 from gnomon.store.database import Database
@@ -21,37 +22,67 @@ _ROW_KINDS = frozenset({segment.METRICS, segment.PAIR})
 # One transaction: some MiB of frames in memory, and a lock held for well under a second.
 _BATCH_FRAMES = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
+# What is compared of what comes faster than it can be: where half a segment waits, one pair in ten.
+_MANY_BYTES = 32 * 1024 * 1024
+_COMPARED_OF = 10
 
 
-def batches(reader: segment.SegmentReader) -> Iterator[Rows]:
-    """The rows of a segment from where its reader stands; after each, the reader is behind it."""
+class AnalysesOf(Protocol):
+    """How the pairs of experiments are compared and counted; an experiment without settings of its
+    own has the defaults.
+    """
+
+    async def __call__(self, experiment_ids: Collection[str]) -> Analyses:
+        """One for each of these experiments, whether it exists or not."""
+
+
+def batches(reader: segment.SegmentReader) -> Iterator[list[Frame]]:
+    """The frames of a segment from where its reader stands; after each, the reader is behind it."""
     frames: list[Frame] = []
     start = reader.offset
     for offset, frame in reader:
         frames.append(frame)
         if len(frames) >= _BATCH_FRAMES or offset - start >= _BATCH_BYTES:
-            yield rows_of(frames)
+            yield frames
             frames = []
             start = offset
     if frames:
-        yield rows_of(frames)
+        yield frames
 
 
 async def apply_rows(
-    database: Database, incarnation_id: str, number: int, path: Path, offset: int
+    database: Database,
+    incarnation_id: str,
+    number: int,
+    path: Path,
+    offset: int,
+    analyses_of: AnalysesOf,
+    settled_before_s: float,
 ) -> segment.SegmentReader:
     """Apply what segment `number` holds behind `offset`; gives the reader, at the segment's end.
 
-    The committed offset may stand before that of the reader, by frames that become no rows.
+    The committed offset may stand before that of the reader, by frames that become no rows. No
+    pair from before `settled_before_s` is in any spool.
     """
     reader = segment.SegmentReader(path, offset, _ROW_KINDS)
-    rows_left = batches(reader)
-    while (rows := await asyncio.to_thread(next, rows_left, None)) is not None:
+    frames_left = batches(reader)
+    while (frames := await asyncio.to_thread(next, frames_left, None)) is not None:
+        analyses = await analyses_of(experiments_of(frames))
+        share = compared_of(path.stat().st_size - reader.offset)
+        rows = await asyncio.to_thread(rows_of, frames, analyses, share)
         async with database.writing() as connection:
             await ingest.add_metric_counts(connection, rows.counts)
             await ingest.add_metric_histograms(connection, rows.histograms)
-            await ingest.add_pairs(connection, rows.pairs)
+            for (experiment_id, analysis_id), state in rows.pairs.items():
+                await ingest.merge_pair_state(
+                    connection, experiment_id, analysis_id, state, settled_before_s
+                )
             await ingest.set_position(
                 connection, incarnation_id, number, reader.offset, objects_done=False
             )
     return reader
+
+
+def compared_of(waiting_bytes: int) -> int:
+    """One in how many pairs is compared where so much of a segment waits behind them. Pure."""
+    return 1 if waiting_bytes < _MANY_BYTES else _COMPARED_OF

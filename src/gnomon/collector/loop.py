@@ -19,7 +19,7 @@ from pathlib import Path
 
 import structlog
 
-from gnomon.collector.apply import apply_rows
+from gnomon.collector.apply import AnalysesOf, apply_rows
 from gnomon.collector.capture import Captures
 from gnomon.collector.objects import write_objects
 from gnomon.errors import GnomonError, exhaustion
@@ -34,6 +34,9 @@ _POLL_S = 0.2
 # How long (s) an incarnation rests after its first failure, doubled at each further one.
 _FIRST_REST_S = 0.5
 _LONGEST_REST_S = 30.0
+# From a request's arrival to its pair on disk, at most: production's time limit, the shadow's after
+# it, and some for the disk.
+LONGEST_EXCHANGE_S = 150.0
 
 
 @dataclass
@@ -56,7 +59,9 @@ class Collector:
         database: Database,
         objects: ObjectStore,
         captures: Captures,
+        analyses_of: AnalysesOf,
         *,
+        longest_exchange_s: float = LONGEST_EXCHANGE_S,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -64,12 +69,16 @@ class Collector:
         self._database = database
         self._objects = objects
         self._captures = captures
+        self._analyses_of = analyses_of
+        self._longest_exchange_s = longest_exchange_s
         self._clock = clock
         self._monotonic = monotonic
         self._log = structlog.get_logger(__name__)
         self._resting: dict[str, _Resting] = {}
         # How far open segments were read: past what is committed, where no rows were found.
         self._read: dict[tuple[str, int], int] = {}
+        # No pair from before this moment (epoch seconds) is left in any spool.
+        self._complete_s = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Collect until `stop` is set. No error of one incarnation ends it."""
@@ -85,6 +94,7 @@ class Collector:
             await self._try(directory)
 
     async def _collect_due(self) -> None:
+        began_s = self._clock()
         try:
             found = incarnations(self._root)
         except OSError as error:
@@ -95,6 +105,9 @@ class Collector:
             resting = self._resting.get(directory.name)
             if resting is None or resting.until <= self._monotonic():
                 await self._try(directory)
+        if not self._resting:
+            # A pair bears the time at which its request came, and is spooled when both are through.
+            self._complete_s = max(self._complete_s, began_s - self._longest_exchange_s)
 
     async def _try(self, directory: Path) -> None:
         name = directory.name
@@ -144,7 +157,13 @@ class Collector:
         key = (incarnation_id, segment.number)
         offset = max(committed, self._read.get(key, 0))
         reader = await apply_rows(
-            self._database, incarnation_id, segment.number, segment.path, offset
+            self._database,
+            incarnation_id,
+            segment.number,
+            segment.path,
+            offset,
+            self._analyses_of,
+            self._complete_s,
         )
         self._read[key] = reader.offset
 

@@ -21,8 +21,10 @@ from gnomon.collector.capture import (
     object_key,
     record,
 )
+from gnomon.errors import GnomonError
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.store import ObjectStore
+from gnomon.objects.keys import KeyServiceFailed, KeyUnusable
+from gnomon.objects.store import ObjectStore, ObjectStoreFailed
 from gnomon.objects.url import ObjectUrlInvalid, join
 from gnomon.spool import segment
 from gnomon.spool.frames import Barrier, Exchange, Frame
@@ -79,14 +81,24 @@ async def _put_all(
     for capture_id, definition in definitions.items():
         if definition is None:
             log.warning("exchanges_dropped", capture_id=capture_id, reason="unknown capture")
+    # A destination or a key that cannot be used now does not hold up what goes elsewhere.
+    failures: dict[str, GnomonError] = {}
     while growing:
         group, entry = growing.popitem()
         definition = definitions[group.capture_id]
-        if definition is None:
+        if definition is None or group.capture_id in failures:
             continue
         url = join(definition.destination, object_key(group, entry.first_at_s))
         try:
-            await objects.put(url, b"".join(entry.lines))
+            data = b"".join(entry.lines)
+            if definition.kms_key:
+                await objects.put_encrypted(url, data, definition.kms_key)
+            else:
+                await objects.put(url, data)
         except ObjectUrlInvalid as error:
             # It never gets valid, and what is behind it in the spool shall not wait for it.
             log.warning("exchanges_dropped", capture_id=group.capture_id, reason=str(error))
+        except (ObjectStoreFailed, KeyUnusable, KeyServiceFailed) as error:
+            failures[group.capture_id] = error
+    for failure in failures.values():
+        raise failure

@@ -5,60 +5,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from gnomon.model import metric
+from gnomon.model.analysis import AnalysisRecord, ComparisonSettings
 from gnomon.spool.frames import Answer, Frame, MetricDelta, Metrics, Pair
 from gnomon.spool.merge import merge_metrics
 from gnomon.stats.comparators import Comparison, compare
+from gnomon.stats.state import PairState
 
 log = structlog.get_logger()
+
+_NOT_COMPARED = Comparison(same=None, reason="not_compared")
+
+
+# By experiment: how its pairs are compared and counted.
+Analyses = Mapping[str, AnalysisRecord]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the telemetry tables, as their columns; those of metrics have distinct keys."""
+    """Rows of the metric tables, as their columns, with distinct keys; and what is kept of pairs,
+    by experiment and analysis.
+    """
 
     counts: list[dict[str, Any]]
     histograms: list[dict[str, Any]]
-    pairs: list[dict[str, Any]]
+    pairs: dict[tuple[str, str], PairState]
 
 
-def rows_of(frames: Iterable[Frame]) -> Rows:
-    """The rows that frames become, metrics added up. Exchanges and barriers become none."""
+def experiments_of(frames: Iterable[Frame]) -> frozenset[str]:
+    """The experiments whose pairs are among the frames."""
+    return frozenset(frame.experiment_id for frame in frames if isinstance(frame, Pair))
+
+
+def rows_of(frames: Iterable[Frame], analyses: Analyses, compared_of: int = 1) -> Rows:
+    """The rows that frames become, metrics added up. Exchanges and barriers become none.
+
+    `analyses` has one for each experiment among the frames. One in `compared_of` pairs is compared,
+    by its event id; of all, latencies and outcomes are counted.
+    """
     metrics: list[Metrics] = []
-    rows = Rows([], [], [])
+    rows = Rows([], [], {})
     for frame in frames:
         if isinstance(frame, Metrics):
             metrics.append(frame)
         elif isinstance(frame, Pair):
-            rows.pairs.append(_pair_row(frame))
+            _count_pair(rows.pairs, frame, analyses[frame.experiment_id], compared_of)
     for delta in merge_metrics(metrics).deltas:
         key = _metric_key(delta)
         rows.counts.extend(
             {**key, "name": name, "value": value} for name, value in delta.counts.items()
         )
-        rows.histograms.extend(
-            {**key, "name": name, "counts": counts} for name, counts in delta.histograms.items()
-        )
+        for name, counts in delta.histograms.items():
+            rows.histograms.append({**key, "name": name, "counts": counts})
+            number = float(sum(counts.values()))
+            rows.counts.append({**key, "name": name + metric.NUMBER_SUFFIX, "value": number})
     return rows
 
 
-def compare_answers(production: Answer, shadow: Answer) -> Comparison:
+def _count_pair(
+    pairs: dict[tuple[str, str], PairState], pair: Pair, analysis: AnalysisRecord, compared_of: int
+) -> None:
+    key = (pair.experiment_id, analysis.id)
+    state = pairs.get(key)
+    if state is None:
+        state = pairs[key] = PairState(block_us=round(analysis.settings.block_s * 1e6))
+    if compared_of > 1 and zlib.crc32(pair.event_id.encode()) % compared_of:
+        comparison = _NOT_COMPARED
+    else:
+        comparison = _comparison(pair, analysis.settings.comparison)
+    state.add(pair, comparison)
+
+
+def compare_answers(production: Answer, shadow: Answer, settings: ComparisonSettings) -> Comparison:
     """Whether two answers say the same; unknown where one is missing or its body was cut."""
     if production.failure or shadow.failure:
         return Comparison(same=None, reason="no_answer")
     if production.status != shadow.status:
-        return Comparison(same=False, reason="status")
+        return Comparison(same=False, reason="status", distance=1.0)
     if _is_cut(production) or _is_cut(shadow):
         known = production.sha256 is not None and production.sha256 == shadow.sha256
         if known and production.body_bytes == shadow.body_bytes:
             return Comparison(same=True)
         return Comparison(same=None, reason="truncated")
-    return compare(production.content_type, production.body, shadow.content_type, shadow.body)
+    return compare(
+        production.content_type, production.body, shadow.content_type, shadow.body, settings
+    )
 
 
 def _is_cut(answer: Answer) -> bool:
@@ -75,34 +113,10 @@ def _metric_key(delta: MetricDelta) -> dict[str, Any]:
     }
 
 
-def _comparison(pair: Pair) -> Comparison:
+def _comparison(pair: Pair, settings: ComparisonSettings) -> Comparison:
     try:
-        return compare_answers(pair.production, pair.shadow)
+        return compare_answers(pair.production, pair.shadow, settings)
     except Exception:
         # What models answer is anybody's bytes: one odd answer must not hold up all behind it.
         log.exception("comparator_failed", experiment_id=pair.experiment_id, event_id=pair.event_id)
         return Comparison(same=None, reason="comparator_failed")
-
-
-def _pair_row(pair: Pair) -> dict[str, Any]:
-    comparison = _comparison(pair)
-    return {
-        "experiment_id": pair.experiment_id,
-        "event_id": pair.event_id,
-        "endpoint_id": pair.endpoint_id,
-        "at_s": pair.at_s,
-        "production_variant_id": pair.production_variant_id,
-        "shadow_variant_id": pair.shadow_variant_id,
-        "production_instance_id": pair.production.instance_id,
-        "shadow_instance_id": pair.shadow.instance_id,
-        "production_status": pair.production.status,
-        "shadow_status": pair.shadow.status,
-        "production_failure": pair.production.failure,
-        "shadow_failure": pair.shadow.failure,
-        "production_latency_us": pair.production.latency_us,
-        "shadow_latency_us": pair.shadow.latency_us,
-        "production_body_bytes": pair.production.body_bytes,
-        "shadow_body_bytes": pair.shadow.body_bytes,
-        "same": comparison.same,
-        "difference": comparison.reason,
-    }

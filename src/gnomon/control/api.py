@@ -6,7 +6,7 @@ The wire is `gnomon.aws`'s, what each operation does is in `operations/`, one fi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -17,7 +17,8 @@ from gnomon.aws.errors import control_error
 from gnomon.aws.response import Response
 from gnomon.aws.service import Service, load_service
 from gnomon.aws.validation import validate
-from gnomon.control.call import Operation
+from gnomon.control.call import Operation, Params
+from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.operations import (
     endpoint_changes,
@@ -59,6 +60,10 @@ OPERATIONS: dict[str, Operation] = {
     "DeleteTags": tags.delete_tags,
 }
 
+# The model data that an operation wants to be there.
+_MODEL_DATA_OF: dict[str, Callable[[Params], str | None]] = {
+    "CreateModel": models.model_data_url,
+}
 _READING = ("Describe", "List")
 # What begins something that will want room on the disk. Changing and ending always go.
 _BEGINNING = ("Create", "Start")
@@ -71,12 +76,15 @@ _LOG = structlog.get_logger(__name__)
 @dataclass(frozen=True)
 class Api:
     """`changed` is called after every operation that wrote; `floor` keeps new work from a disk
-    that is nearly full.
+    that is nearly full, `check_model_data` (it raises GnomonError) models without their archives,
+    `destinations` what could not be captured from beginning.
     """
 
     service: Service
     transactions: Transactions
     floor: DiskFloor
+    check_model_data: Callable[[str | None], Awaitable[None]]
+    destinations: Destinations
     changed: Callable[[], None]
 
     async def handle(
@@ -122,6 +130,10 @@ class Api:
         else:
             if request.operation.startswith(_BEGINNING):
                 await self.floor.check()
+            # Before the transaction: a store or a key service takes its time.
+            if request.operation in _MODEL_DATA_OF:
+                await self.check_model_data(_MODEL_DATA_OF[request.operation](request.params))
+            await self.destinations.check(request.operation, request.params)
             async with self.transactions.call(request.region) as call:
                 result = await handler(call, request.params)
             self.changed()

@@ -38,6 +38,9 @@ from gnomon.store.state import routing
 from gnomon.store.state.instances import get_instance, instances_of, put_instance
 from gnomon.store.state.resources import ENDPOINTS
 
+_RESTING = ("InService", "Failed")
+_GOING = ("Draining", "Stopping")
+
 
 class EndpointReconciler:
     """Invariant: every decision and what it changes in the database are one transaction.
@@ -96,6 +99,48 @@ class EndpointReconciler:
         for instance_id in to_stop:
             self._keeper.stop(instance_id, endpoint_id)
         return bool(actions) or (endpoint is not None and _lacks(endpoint, instances))
+
+    async def restless(self, endpoint_ids: Sequence[str]) -> list[str]:
+        """Those of the endpoints that `reconcile` would do something about, or look at again.
+
+        It reads them all at once and changes nothing: after a start most of very many rest.
+        """
+        async with self._transactions.looking() as call:
+            since_s = call.steady_s - FAILURE_MEMORY_S
+            endpoints = await ENDPOINTS.where(call.connection, id=endpoint_ids)
+            found = await instances_of(
+                call.connection, endpoint_ids, LIVE_INSTANCE, ended_since_s=since_s
+            )
+            published = await routing.published_of(call.connection, endpoint_ids)
+        of: dict[str, list[InstanceRecord]] = {}
+        for instance in found:
+            of.setdefault(instance.endpoint_id, []).append(instance)
+        return [
+            endpoint.id
+            for endpoint in endpoints
+            if not self._rests(
+                endpoint, of.get(endpoint.id, []), published.get(endpoint.id), call.steady_s
+            )
+        ]
+
+    def _rests(
+        self,
+        endpoint: EndpointRecord,
+        instances: Sequence[InstanceRecord],
+        published: Endpoint | None,
+        steady_s: float,
+    ) -> bool:
+        if endpoint.status not in _RESTING or any(i.status in _GOING for i in instances):
+            return False
+        instances = [i for i in instances if i.status != "Stopped"]
+        version = published.version if published else 0
+        return (
+            not _lacks(endpoint, instances)
+            and route_of(endpoint, instances, version) == published
+            and not plan_endpoint(
+                endpoint, Observed(instances, frozenset(), cores=self._cores), steady_s
+            )
+        )
 
     async def _released(self, call: Call, instances: Sequence[InstanceRecord]) -> frozenset[str]:
         draining = [i for i in instances if i.status == "Draining" and i.left_version is not None]

@@ -19,7 +19,7 @@ from gnomon.control.call import Call, move_experiment
 from gnomon.control.plan_experiment import plan_experiment
 from gnomon.control.switch import begin_ending, begin_test
 from gnomon.control.transactions import Transactions
-from gnomon.errors import GnomonError, ResourceLimitExceeded
+from gnomon.errors import GnomonError, ModelDataNotFound, ResourceLimitExceeded
 from gnomon.model.records import EndpointRecord, ExperimentRecord
 from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
 
@@ -29,7 +29,8 @@ _AGAIN = "The endpoint serves on as before. Create the test again then."
 
 class ExperimentReconciler:
     """`missing_barriers` counts the routers whose records of a test are not all in yet;
-    `check_model_data` raises GnomonError if an archive cannot be had; `wake` wakes an endpoint.
+    `check_model_data` raises GnomonError if an archive cannot be had; `wake` wakes an endpoint;
+    `at_end` is called before a running test ends by its schedule, and may end it in another way.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class ExperimentReconciler:
         missing_barriers: Callable[[str], Awaitable[int]],
         check_model_data: Callable[[str | None], Awaitable[None]],
         wake: Callable[[str], None],
+        at_end: Callable[[ExperimentRecord], Awaitable[None]],
     ) -> None:
         self._transactions = transactions
         self._missing_barriers = missing_barriers
         self._check_model_data = check_model_data
         self._wake = wake
+        self._at_end = at_end
 
     async def reconcile(self, experiment_id: str) -> bool:
         """One pass over one experiment. True if it did something."""
@@ -67,9 +70,16 @@ class ExperimentReconciler:
         return bool(actions)
 
     async def _missing(self, experiment_id: str) -> int:
-        async with self._transactions.database.reading() as connection:
-            record = await EXPERIMENTS.get(connection, experiment_id)
-        if record is None or record.status != "Stopping" or record.plan.ending is None:
+        """How many routers' records are missing of a test that stops; and what is to be done
+        before one ends by its schedule.
+        """
+        async with self._transactions.looking() as call:
+            record = await EXPERIMENTS.get(call.connection, experiment_id)
+        if record is None:
+            return 0
+        if record.status == "Running" and call.now_s >= record.plan.ends_at_s:
+            await self._at_end(record)
+        if record.status != "Stopping" or record.plan.ending is None:
             return 0
         return await self._missing_barriers(record.plan.ending.barrier_id)
 
@@ -103,8 +113,10 @@ class ExperimentReconciler:
         reason: str | None = None
         try:
             await self._check_model_data(record.plan.shadow.container.model_data_url)
+        except ModelDataNotFound as error:
+            reason = f"{error} Put it there, or give the model another ModelDataUrl. {_AGAIN}"
         except GnomonError as error:
-            reason = f"{error} Put it there, or mend the model's ModelDataUrl. {_AGAIN}"
+            reason = f"{error} {_AGAIN}"
         async with self._transactions.call() as call:
             current = await EXPERIMENTS.get(call.connection, record.id)
             if current is None or current.status != "Creating":

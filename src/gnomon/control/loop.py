@@ -38,8 +38,9 @@ TICK_S = 0.2
 REST_S = 1.0
 # How often everything is looked at, woken or not, in seconds: what a failed pass lost is found.
 SWEEP_S = 30.0
-# How many endpoints that rest are looked at in one pass: after a start all of them are, and what
-# changes must not wait until they are through.
+# How many endpoints that were woken are looked at in one pass, and at how many a pass sees whether
+# they rest: after a start that is all of them, and what changes must not wait until they are
+# through.
 _MOST_AT_ONCE = 200
 _CHANGING = ("Creating", "Updating", "Deleting")
 _RESTING_EXPERIMENT = ("Created", "Running")
@@ -65,6 +66,8 @@ class ControlLoop:
         self._routers = routers
         # In the order of their wake-ups.
         self._woken: dict[str, None] = {}
+        # Of a start: endpoints that have not been looked at since.
+        self._unseen: list[str] = []
         self._bell = asyncio.Event()
         self._closing = False
         self._resumed = False
@@ -92,16 +95,14 @@ class ControlLoop:
         """
         async with self._transactions.database.reading() as connection:
             instances = await instances_of(connection, statuses=LIVE_INSTANCE)
-            endpoints = (
-                await lacking_endpoints(connection)
-                if self._resumed
-                else await endpoint_ids(connection)
-            )
+            if self._resumed:
+                self._woken.update(dict.fromkeys(await lacking_endpoints(connection)))
+            else:
+                self._unseen = list(await endpoint_ids(connection))
         is_left = False
         for record in instances:
             if not self._keeper.keeps(record.id):
                 is_left |= await self._guarded(record.id, partial(self._take_up, record))
-        self._woken.update(dict.fromkeys(endpoints))
         self._resumed = True
         return is_left
 
@@ -136,12 +137,24 @@ class ControlLoop:
         due, endpoints = self._due, self._changing
         for id_, name, _ in due.experiments:
             await self._guarded(name, partial(self._experiments.reconcile, id_))
+        has_failed = bool(self._unseen) and await self._guarded("all that rests", self._screen)
         woken = self._take_woken()
-        are_left = bool(self._woken)
+        are_left = bool(self._woken) or (bool(self._unseen) and not has_failed)
         for endpoint_id in endpoints | woken:
             if await self._guarded(endpoint_id, partial(self._endpoints.reconcile, endpoint_id)):
                 self._woken[endpoint_id] = None
-        return 0.0 if are_left else self._rest_s(due, bool(endpoints or self._woken))
+        return (
+            0.0 if are_left else self._rest_s(due, bool(endpoints or self._woken or self._unseen))
+        )
+
+    async def _screen(self) -> bool:
+        """Wakes those of some endpoints that do not rest. A transaction for each of them all would
+        be most of a start's time.
+        """
+        some = self._unseen[-_MOST_AT_ONCE:]
+        self._woken.update(dict.fromkeys(await self._endpoints.restless(some)))
+        del self._unseen[-_MOST_AT_ONCE:]
+        return False
 
     def _take_woken(self) -> set[str]:
         woken = set(itertools.islice(self._woken, _MOST_AT_ONCE))

@@ -1,18 +1,21 @@
 """What was measured of an experiment, or of an endpoint: figures from telemetry under the names
-that state knows. Judging them is left to `gnomon.stats`.
+that state knows. Judging them is left to `gnomon.control.judging`.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from gnomon.control.absences import Absence, absences
+from gnomon.control.judging import Judge, analysis_json, distributions_json, pairs_json
+from gnomon.control.mirroring import mirror_figures, total
 from gnomon.control.operations.endpoints import find_endpoint
 from gnomon.control.operations.experiments import describe_inference_experiment, find_experiment
+from gnomon.control.spans import running_span
 from gnomon.control.transactions import Transactions
 from gnomon.model import metric
-from gnomon.model.records import EventRecord, ExperimentRecord
+from gnomon.model.records import ExperimentRecord
 from gnomon.stats.histogram import Histogram
 from gnomon.store.database import Database
 from gnomon.store.state.instances import events_of, instance_events, instances_of
@@ -24,12 +27,15 @@ _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 class Reports:
     """Reads both databases; writes nothing."""
 
-    def __init__(self, transactions: Transactions, telemetry: Database) -> None:
+    def __init__(self, transactions: Transactions, telemetry: Database, judge: Judge) -> None:
         self._transactions = transactions
         self._telemetry = telemetry
+        self._judge = judge
 
     async def experiment(self, name: str) -> dict[str, Any]:
-        """Both variants side by side, the mirror's counts and the pairs; ResourceNotFound."""
+        """Both variants side by side, the mirror's counts, and what the pairs say;
+        ResourceNotFound.
+        """
         async with self._transactions.looking() as call:
             record = await find_experiment(call, name)
             description = await describe_inference_experiment(call, {"Name": name})
@@ -44,12 +50,12 @@ class Reports:
                 absent = absences(around, span.begins_steady_s, span.ends_steady_s)
         async with self._telemetry.reading() as connection:
             found = await queries.metrics(connection, queries.Scope(experiment_id=record.id))
-            pairs = await queries.pair_summary(connection, record.id)
             gaps = await queries.cut_off(connection, span.begins_s, span.ends_s) if span else []
         plan = record.plan
         production_id = plan.former.production[0].id if plan.former else ""
-        seconds = span.ends_steady_s - span.begins_steady_s if span else 0.0
-        known = pairs.same + pairs.different
+        seconds = span.seconds if span else 0.0
+        of_shadow = [m for m in found if m.variant_id == plan.shadow.variant_id]
+        judged = await self._judge.judge(record.id, of_shadow, seconds)
         return {
             "experiment": {
                 "name": record.name,
@@ -70,22 +76,22 @@ class Reports:
             ),
             "shadow": variant_figures(
                 plan.shadow.variant_name,
-                [m for m in found if m.variant_id == plan.shadow.variant_id],
+                of_shadow,
                 seconds,
             ),
-            "mirror": mirror_figures([m for m in found if m.variant_id == plan.shadow.variant_id]),
-            "pairs": {
-                "pairs": pairs.pairs,
-                "same": pairs.same,
-                "different": pairs.different,
-                "unknown": pairs.unknown,
-                "agreement": pairs.same / known if known else None,
-                "shadow_errors": pairs.shadow_errors,
-            },
+            "mirror": mirror_figures(of_shadow),
+            "pairs": pairs_json(judged.state),
+            "analysis": analysis_json(judged),
+            "distributions": distributions_json(judged.state),
+            "progress": judged.progress,
             "captures": {"destination": _destination(record)},
             "lost": {
                 "captures": round(total(found, metric.CAPTURES_LOST)),
                 "pairs": round(total(found, metric.PAIRS_LOST)),
+            },
+            "cut": {
+                # Captured without their answers, which were longer than is kept of a stream.
+                "captures": round(total(found, metric.CAPTURES_CUT)),
             },
             "gaps": [{"router": gap.incarnation_id, "at_s": gap.at_s} for gap in gaps],
             "away": [asdict(absence) for absence in absent],
@@ -115,33 +121,6 @@ class Reports:
         }
 
 
-@dataclass(frozen=True)
-class Span:
-    """When a test ran: by the machine's clock, and in steady time, which durations go by."""
-
-    begins_s: float
-    ends_s: float
-    begins_steady_s: float
-    ends_steady_s: float
-
-
-def running_span(events: list[EventRecord], now_s: float, steady_s: float) -> Span | None:
-    """From an experiment's first Running to its last Stopping, or to now; None before. Pure.
-
-    `events` are newest first.
-    """
-    began = [event for event in events if event.after == "Running"]
-    if not began:
-        return None
-    ended = next((event for event in events if event.after == "Stopping"), None)
-    return Span(
-        began[-1].at_s,
-        ended.at_s if ended else now_s,
-        began[-1].steady_s,
-        ended.steady_s if ended else steady_s,
-    )
-
-
 def ejected_figures(metrics: list[queries.InstanceMetrics]) -> dict[str, dict[str, int]]:
     """By instance, how often routers ejected it, and for how long, summed over them. Pure."""
     return {
@@ -158,12 +137,7 @@ def variant_figures(
     name: str, metrics: list[queries.InstanceMetrics], seconds: float
 ) -> dict[str, Any]:
     """One variant's counts and latencies (ms), summed over its instances. Pure."""
-    latency = Histogram()
-    for item in metrics:
-        if metric.MODEL_LATENCY_US in item.histograms:
-            latency.merge(item.histograms[metric.MODEL_LATENCY_US].counts)
     per_instance = total(metrics, metric.INVOCATIONS_PER_INSTANCE)
-    quantiles = {label: latency.quantile(q) for label, q in _PERCENTILES.items()}
     return {
         "variant": name,
         "invocations": round(total(metrics, metric.INVOCATIONS)),
@@ -171,9 +145,9 @@ def variant_figures(
         "errors_5xx": round(total(metrics, metric.ERRORS_5XX)),
         "model_errors": round(total(metrics, metric.MODEL_ERRORS)),
         "requests_per_s_per_instance": per_instance / seconds if seconds else None,
-        "latency_ms": {
-            label: None if value is None else value / 1000 for label, value in quantiles.items()
-        },
+        "latency_ms": _percentiles_ms(metrics, metric.MODEL_LATENCY_US),
+        # Of streamed answers alone.
+        "first_chunk_ms": _percentiles_ms(metrics, metric.FIRST_CHUNK_US),
         "by_instance": {
             item.instance_id: round(item.counts.get(metric.INVOCATIONS, 0))
             for item in metrics
@@ -182,23 +156,13 @@ def variant_figures(
     }
 
 
-def mirror_figures(metrics: list[queries.InstanceMetrics]) -> dict[str, Any]:
-    """How many requests could be mirrored, were drawn, were sent, were dropped and why. Pure."""
-    names = {name for item in metrics for name in item.counts}
-    return {
-        "candidates": round(total(metrics, metric.CANDIDATES)),
-        "sampled": round(total(metrics, metric.SAMPLED)),
-        "mirrored": round(total(metrics, metric.MIRRORED)),
-        "dropped": {
-            name.removeprefix(metric.DROPPED_PREFIX): round(total(metrics, name))
-            for name in sorted(names)
-            if name.startswith(metric.DROPPED_PREFIX)
-        },
-    }
-
-
-def total(metrics: list[queries.InstanceMetrics], name: str) -> float:
-    return sum(item.counts.get(name, 0) for item in metrics)
+def _percentiles_ms(metrics: list[queries.InstanceMetrics], name: str) -> dict[str, float | None]:
+    histogram = Histogram()
+    for item in metrics:
+        if name in item.histograms:
+            histogram.merge(item.histograms[name].counts)
+    quantiles = {label: histogram.quantile(q) for label, q in _PERCENTILES.items()}
+    return {label: None if us is None else us / 1000 for label, us in quantiles.items()}
 
 
 def _destination(record: ExperimentRecord) -> str | None:

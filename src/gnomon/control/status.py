@@ -1,4 +1,4 @@
-"""What runs now, for `gnomon status` and the first page: rows as they are, nothing judged.
+"""What runs now, for `gnomon status` and the first page: rows and counts, nothing judged.
 
 What is out of order is left to `gnomon.control.warnings`.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gnomon.control.mirroring import lately
 from gnomon.control.transactions import Transactions
 from gnomon.control.warnings import Warnings
 from gnomon.errors import ResourceNotFound
@@ -16,6 +17,7 @@ from gnomon.hosting import cpu_weight
 from gnomon.model.instance_types import size_of
 from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
 from gnomon.model.records import EndpointRecord, ExperimentRecord, InstanceRecord
+from gnomon.store.database import Database
 from gnomon.store.state import routing
 from gnomon.store.state.instances import (
     events_of,
@@ -42,7 +44,7 @@ class Machine:
 
 
 class Status:
-    """Reads the state database; writes nothing.
+    """Reads both databases; writes nothing.
 
     `runs_here` tells of an image whether its instances are processes of this machine.
     """
@@ -53,11 +55,13 @@ class Status:
         warnings: Warnings,
         machine: Machine,
         runs_here: Callable[[str], bool],
+        telemetry: Database,
     ) -> None:
         self._transactions = transactions
         self._warnings = warnings
         self._machine = machine
         self._runs_here = runs_here
+        self._telemetry = telemetry
 
     async def now(self) -> dict[str, Any]:
         async with self._transactions.database.reading() as connection:
@@ -77,8 +81,10 @@ class Status:
                 ended_since_s=self._transactions.steady_s() - FAILURES_SHOWN_S,
             )
             routers = await routing.incarnations(connection)
+        waiting = await self._warnings.waiting()
         return {
-            "warnings": await self._warnings.now(routers),
+            "warnings": await self._warnings.now(routers, waiting),
+            "spool": {"waiting_bytes": waiting.waiting_bytes, "waited_s": waiting.waited_s},
             "light": cpu_weight.in_force(),
             "machine": self._shares(endpoints),
             "endpoints": [
@@ -117,6 +123,7 @@ class Status:
                 }
                 for experiment in _once([*experiments, *(record for _, record in latest)])
             ],
+            "shadows": await lately(self._telemetry, endpoints, self._transactions.clock.now_s()),
             "routers": [
                 {"id": router.id, "slot": router.slot, "pid": router.pid}
                 for router in routers

@@ -5,8 +5,10 @@ what runs now. Its counterpart for one router alone is in `gnomon.router`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 from gnomon.control.transactions import Transactions
+from gnomon.control.warnings import Waiting
 from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
 from gnomon.stats.exposition import Gauge, VariantTotals, exposition
 from gnomon.stats.histogram import Histogram
@@ -20,9 +22,15 @@ from gnomon.store.telemetry import queries
 class Scrape:
     """Reads both databases; writes nothing."""
 
-    def __init__(self, transactions: Transactions, telemetry: Database) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        telemetry: Database,
+        waiting: Callable[[], Awaitable[Waiting]],
+    ) -> None:
         self._transactions = transactions
         self._telemetry = telemetry
+        self._waiting = waiting
 
     async def text(self) -> bytes:
         """One scrape. Variants of deleted endpoints are left out."""
@@ -34,6 +42,7 @@ class Scrape:
             routers = await routing.incarnations(connection)
         async with self._telemetry.reading() as connection:
             found = await queries.totals(connection)
+        waiting = await self._waiting()
         live = {endpoint.id for endpoint in endpoints}
         names = {
             (variant.endpoint_id, variant.variant_id): (variant.endpoint_name, variant.variant_name)
@@ -67,6 +76,18 @@ class Scrape:
                 "Routers that control hears of.",
                 (),
                 {(): sum(router.dead_since_s is None for router in routers)},
+            ),
+            Gauge(
+                "gnomon_spool_waiting_bytes",
+                "What of the spool waits for the collector.",
+                (),
+                {(): waiting.waiting_bytes},
+            ),
+            Gauge(
+                "gnomon_spool_waiting_seconds",
+                "For how long the oldest of it has.",
+                (),
+                {(): waiting.waited_s},
             ),
         ]
         return exposition(_by_name(found, names), gauges)

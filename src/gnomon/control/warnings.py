@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.model.clock import Clock
 from gnomon.model.records import IncarnationRecord
 from gnomon.model.snapshot import Report
-from gnomon.spool.incarnation import incarnations, waiting_since_s
+from gnomon.spool.incarnation import backlog
 from gnomon.store.database import Database
 
 # A closed segment is taken over within a second; one that waits for so long is stuck, in seconds.
 _STUCK_S = 30.0
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What of the spool waits for the collector, and for how long the oldest of it has."""
+
+    waiting_bytes: int
+    waited_s: float
 
 
 class Warnings:
@@ -40,7 +50,13 @@ class Warnings:
         self._clock = clock
         self._certificate_trouble = certificate_trouble
 
-    async def now(self, routers: Sequence[IncarnationRecord]) -> list[str]:
+    async def waiting(self) -> Waiting:
+        """How far the collector is behind."""
+        found = await asyncio.to_thread(backlog, self._spool)
+        waited_s = 0.0 if found.since_s is None else self._clock.now_s() - found.since_s
+        return Waiting(found.waiting_bytes, max(0.0, waited_s))
+
+    async def now(self, routers: Sequence[IncarnationRecord], waiting: Waiting) -> list[str]:
         """One sentence for each thing that is out of order; none if all is well."""
         shortage = await self._floor.shortage()
         found = [str(shortage)] if shortage is not None else []
@@ -50,17 +66,10 @@ class Warnings:
             if report is not None and report.trouble:
                 found.append(f"Router {router.slot}: {report.trouble}")
         found += [trouble] if (trouble := self._certificate_trouble()) else []
-        since_s = await asyncio.to_thread(_waiting_since_s, self._spool)
-        waited_s = 0.0 if since_s is None else self._clock.now_s() - since_s
-        if waited_s > _STUCK_S:
+        if waiting.waited_s > _STUCK_S:
             found.append(
-                f"The collector is {waited_s:.0f} s behind with {self._spool}, so that reports and "
-                "captured objects are not current: the log of `gnomon up` says what keeps it."
+                f"The collector is {waiting.waited_s:.0f} s behind with {self._spool} "
+                f"({waiting.waiting_bytes / _MIB:,.1f} MiB wait), so that reports and captured "
+                "objects are not current: the log of `gnomon up` says what keeps it."
             )
         return found
-
-
-def _waiting_since_s(spool: Path) -> float | None:
-    """When the oldest closed segment of all routers was written last (epoch seconds)."""
-    times = [waiting_since_s(directory) for directory in incarnations(spool)]
-    return min((time for time in times if time is not None), default=None)

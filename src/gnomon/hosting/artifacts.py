@@ -1,4 +1,4 @@
-"""Gets a model archive and unpacks it, once for each content.
+"""Looks for a model archive, gets it and unpacks it, once for each content.
 
 `<data>/models/<sha256 of the archive>/model` is the model directory of every instance that serves
 this archive: made beside and renamed into place when it is whole. How an object of a store is had
@@ -14,14 +14,46 @@ from concurrent.futures import Executor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from gnomon.errors import ModelDataNotKept, ModelDataUnavailable
+from gnomon.errors import GnomonError, ModelDataNotFound, ModelDataNotKept, ModelDataUnavailable
 from gnomon.hosting.unpack import ArchiveUnusable, unpack
 from gnomon.settings import HostingSettings
 
 # What an archive is unpacked in begins with this, beside the models.
 _SCRATCH = ".unpacking-"
+# How long a store may take to say whether it has an archive (s): who waits is a caller of the API,
+# whose client gives an answer 60 s.
+_CHECK_TIME_LIMIT_S = 10.0
 
 Fetch = Callable[[str, Path], Awaitable[None]]
+Exists = Callable[[str], Awaitable[bool]]
+
+
+async def check(url: str, exists: Exists) -> None:
+    """Raises ModelDataNotFound if there is nothing at `url`, and ModelDataUnavailable, which says
+    why, if that cannot be told.
+
+    `exists(url)` asks a store. What is in the archive is not looked at: `prepare` does.
+    """
+    try:
+        async with asyncio.timeout(_CHECK_TIME_LIMIT_S):
+            found = await _is_there(url, exists)
+    except TimeoutError as error:
+        reason = f"its store has not answered within {_CHECK_TIME_LIMIT_S:g} s. Try again later."
+        raise ModelDataUnavailable(url, reason) from error
+    except OSError as error:
+        raise ModelDataUnavailable(url, _said(error)) from error
+    except ModelDataUnavailable:
+        raise
+    except GnomonError as error:
+        raise ModelDataUnavailable(url, str(error)) from error
+    if not found:
+        raise ModelDataNotFound(url)
+
+
+async def _is_there(url: str, exists: Exists) -> bool:
+    if _scheme(url) == "file":
+        return await asyncio.to_thread(_path(url).is_file)
+    return await exists(url)
 
 
 async def prepare(
@@ -36,9 +68,7 @@ async def prepare(
     default.
     """
     loop = asyncio.get_running_loop()
-    scheme = urlsplit(url).scheme
-    if scheme not in ("s3", "file"):
-        raise ModelDataUnavailable(url, "it must begin with s3:// or file://.")
+    scheme = _scheme(url)
     try:
         scratch = await loop.run_in_executor(executor, _make_scratch, root)
         try:
@@ -70,15 +100,33 @@ def _remove(scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _copy(url: str, archive: Path) -> None:
-    parts = urlsplit(url)
+def _scheme(url: str) -> str:
+    scheme = url.partition("://")[0]
+    if scheme not in ("s3", "file"):
+        raise ModelDataUnavailable(url, "it must begin with s3:// or file://.")
+    return scheme
+
+
+def _path(url: str) -> Path:
+    """The file that a file:// URL names."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ModelDataUnavailable(url, _said(error)) from error
     if parts.netloc not in ("", "localhost"):
         raise ModelDataUnavailable(url, "a file:// URL has three slashes before its path.")
+    return Path(unquote(parts.path))
+
+
+def _said(error: Exception) -> str:
+    return f"{(getattr(error, 'strerror', None) or str(error)).lower()}."
+
+
+def _copy(url: str, archive: Path) -> None:
     try:
-        source = Path(unquote(parts.path)).open("rb")  # noqa: SIM115 - closed below
+        source = _path(url).open("rb")
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or str(error)
-        raise ModelDataUnavailable(url, f"{said.lower()}.") from error
+        raise ModelDataUnavailable(url, _said(error)) from error
     with source, archive.open("wb") as copy:
         shutil.copyfileobj(source, copy)
 

@@ -52,6 +52,7 @@ class ExperimentPlan(msgspec.Struct, frozen=True):
     sampling_percentage: int
     data_storage: dict[str, object] | None = None
     capture_id: str | None = None
+    kms_key: str | None = None
     creates_endpoint: bool = False
     resume_status: str = ""
     former: EndpointSpec | None = None

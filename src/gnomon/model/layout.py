@@ -52,6 +52,20 @@ class Layout:
         return self.root / "objects"
 
     @property
+    def keys_file(self) -> Path:
+        """Keys of the local key service; nobody else's to read."""
+        return self.root / "keys.json"
+
+    @property
+    def seaweedfs(self) -> Path:
+        """What the SeaweedFS beside keeps."""
+        return self.root / "seaweedfs"
+
+    @property
+    def seaweedfs_log(self) -> Path:
+        return self.logs / "seaweedfs.log"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 

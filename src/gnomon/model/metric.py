@@ -2,6 +2,7 @@
 
 `candidates` to `mirrored` stand on the shadow variant: candidates are production requests that
 could have been mirrored, sampled those that the draw chose; sampled = mirrored + all dropped.
+Candidates that are neither sampled nor `opted_out` were not drawn.
 """
 
 from typing import Literal, get_args
@@ -15,23 +16,32 @@ CANDIDATES = "candidates"
 SAMPLED = "sampled"
 MIRRORED = "mirrored"
 DROPPED_PREFIX = "dropped."
+# Candidates whose client asked for no copy: neither drawn nor dropped.
+OPTED_OUT = "opted_out"
+# Invocations without an answer, by the failure; all of them are `model_errors`, too.
+FAILED_PREFIX = "failed."
 EJECTIONS = "ejections"
 # Seconds for which routers had an instance ejected, summed over them.
 EJECTED_S = "ejected_s"
 # Records that the spool had no room for, on the variant that they are about.
 CAPTURES_LOST = "captures_lost"
 PAIRS_LOST = "pairs_lost"
+# Streamed answers that were longer than is kept for a capture, which has the request alone.
+CAPTURES_CUT = "captures_cut"
 
 MODEL_LATENCY_US = "model_latency_us"
 OVERHEAD_LATENCY_US = "overhead_latency_us"
-# Behind a histogram's name: the count that is the exact sum of its values.
+# Of streamed answers: until the model's first chunk was there.
+FIRST_CHUNK_US = "first_chunk_us"
+# Behind a histogram's name: the counts that are the exact sum of its values, and their number. Who
+# measures counts the sum; the number is added by the collector.
 SUM_SUFFIX = ".sum"
+NUMBER_SUFFIX = ".number"
 
 DropReason = Literal[
     "over_budget",
     "no_healthy_instance",
     "too_large",
-    "opted_out",
     "refused",
     "not_connected",
     "read_budget",

@@ -84,3 +84,5 @@ class CaptureDefinition(msgspec.Struct, frozen=True):
     destination: str
     csv_content_types: tuple[str, ...] = ()
     json_content_types: tuple[str, ...] = ()
+    # The KMS key as it was given: an alias is resolved whenever an object is written.
+    kms_key: str = ""

@@ -1,6 +1,6 @@
 """What Gnomon asks of an object store: model archives are read from it, captures written to it.
 
-The store in a directory is `directory`. Keys of encryption are left to a later layer around it.
+The stores are in `stores`; encryption where a store has none of its own is `sealed`'s.
 """
 
 from __future__ import annotations
@@ -32,6 +32,15 @@ class ObjectStoreFailed(GnomonError):
 
 
 @dataclass(frozen=True)
+class Credentials:
+    """Who asks a store, for now; `token` is empty but for credentials that do not last."""
+
+    access_key_id: str
+    secret_access_key: str
+    token: str = ""
+
+
+@dataclass(frozen=True)
 class ObjectInfo:
     """What a listing tells of an object; `size` is in bytes."""
 
@@ -40,7 +49,7 @@ class ObjectInfo:
     modified: datetime
 
 
-class ObjectStore(Protocol):
+class PlainStore(Protocol):
     """Objects by URL (s3://bucket/key). Every call raises ObjectUrlInvalid for a bad URL.
 
     A written object is seen whole or not at all, and a second one at the same URL replaces it.
@@ -66,3 +75,10 @@ class ObjectStore(Protocol):
 
     async def delete(self, url: str) -> None:
         """Remove an object; it need not be there."""
+
+
+class ObjectStore(PlainStore, Protocol):
+    """A store that can keep objects under a KMS key, too."""
+
+    async def put_encrypted(self, url: str, data: bytes, kms_key: str) -> None:
+        """Write an object so that only who may use the key can read it; KeyUnusable."""

@@ -7,7 +7,7 @@ are passed to control, pings. A pool sees only this interface.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from gnomon.router.decide import Failure
 
@@ -32,13 +32,34 @@ class UpstreamAnswer:
                 self.content_type = value
 
 
+class Source(Protocol):
+    """What an answer comes from piece by piece, and can be slowed down by."""
+
+    def hold_reading(self) -> None: ...
+
+    def go_on_reading(self) -> None: ...
+
+
+class Stream(Protocol):
+    """Takes a call's answer of 2xx piece by piece, before the call is told that it was answered.
+
+    An answer of another status comes whole to the call.
+    """
+
+    def began(self, source: Source, answer: UpstreamAnswer) -> None:
+        """The answer's head is there; its body is not."""
+
+    def came(self, parts: list[bytes], at_s: float) -> bool:
+        """More of the body came, as the server cut it; False cuts it, and the call fails."""
+
+
 class Call(ABC):
     """Exactly one of `answered` and `failed` is called, once; `sent` at most once, before them.
 
     Times are the clock's monotonic seconds. `sent_s` is 0 until a byte was handed to a connection.
     """
 
-    __slots__ = ("body", "head", "is_head_request", "sent_s", "submitted_s")
+    __slots__ = ("body", "head", "is_head_request", "sent_s", "stream", "submitted_s")
 
     # How a call fails whose answer's head, or trailers, are over the limit.
     LONG_HEAD: ClassVar[Failure] = "malformed"
@@ -50,17 +71,18 @@ class Call(ABC):
         self.sent_s = 0.0
         # The answer to HEAD tells the length of a body that does not come.
         self.is_head_request = False
+        self.stream: Stream | None = None
 
     def sent(self) -> None:  # noqa: B027 - most calls have nothing to do here
         """The request was handed to a connection."""
 
     def takes(self, _body_bytes: int, /) -> bool:
-        """That much more of the answer's body has come; False cuts it, and the call fails."""
+        """That much more of a whole answer's body has come; False cuts it, and the call fails."""
         return True
 
     @abstractmethod
     def answered(self, answer: UpstreamAnswer, at_s: float, /) -> None:
-        """The whole answer is there, whatever its status."""
+        """The answer is whole, whatever its status; what went to `stream` is not in it."""
 
     @abstractmethod
     def failed(self, failure: Failure, at_s: float, /) -> None:

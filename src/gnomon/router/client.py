@@ -1,48 +1,38 @@
 """A client's connection: HTTP/1.1 in, answers out, in the order of the requests.
 
-The parser's callbacks collect; whole requests wait in a queue and are served one at a time by
-`front`, so that pipelined answers keep their order. Time limits are looked at by `sweep`, which the
-router calls periodically: no timer belongs to a request.
+`intake` makes requests of what is read; they are served one at a time by `front`, so that pipelined
+answers keep their order. Time limits are looked at by `sweep`, which the router calls periodically:
+no timer belongs to a request.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import cast
 
-import httptools
 import structlog
 
 from gnomon.aws import runtime_errors
 from gnomon.aws.runtime_errors import RuntimeFailure
-from gnomon.router.call import Headers
+from gnomon.router.access_log import AccessLog
+from gnomon.router.call import Source
 from gnomon.router.exchange import Exchange
 from gnomon.router.front import Front
+from gnomon.router.intake import Intake
 from gnomon.router.request import Request
 from gnomon.settings import RouterSettings
 
 # Up to this many bytes, copying a body behind its head costs less than a second buffer to write.
 _JOINED_BYTES = 16 * 1024
-# What a transport hands over at once at most (bytes; uvloop's buffer): a head that began within
-# such a piece is known to be too long only beyond it.
-_PIECE_BYTES = 256 * 1024
 # After an answer that ends a connection its input is thrown away, or the answer could be lost to a
 # reset: once it is written for so long (s), and while something comes at least this often (s).
 _LINGER_S = 30.0
 _LINGER_SILENCE_S = 5.0
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_MALFORMED = runtime_errors.validation_error("The request is not valid HTTP.")
-_UPGRADE = runtime_errors.validation_error("Gnomon does not upgrade connections.")
-_HEAD_TOO_LONG = runtime_errors.validation_error("The request's head is too long.", status=431)
 _TOO_SLOW = runtime_errors.validation_error("The request did not come in time.", status=408)
-
-# What of a request has come: nothing, some of its head, some of its body. Lingering: the
-# connection is at its end, and what comes is thrown away.
-Reading = Literal["idle", "head", "body", "lingering"]
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +46,8 @@ class Clients:
     monotonic_s: Callable[[], float]
     # Puts a connection behind something, such as TLS, that gives it the transport's bytes.
     cover: Callable[[asyncio.Protocol], asyncio.Protocol] | None = None
+    # None: nothing is noted.
+    access_log: AccessLog | None = None
     open: set[ClientConnection] = field(default_factory=set)
     # Answers say `Connection: close` from now on.
     is_draining: bool = False
@@ -70,61 +62,52 @@ class Clients:
 
 
 class ClientConnection(asyncio.Protocol):
-    """Serves one request at a time, `_serving`, which is None once it is answered."""
+    """Serves one request at a time, `_serving`, which is None once it is answered.
+
+    Lingering: the connection is at its end, and what comes is thrown away.
+    """
 
     __slots__ = (
-        "_body",
-        "_body_bytes",
+        "_answer_bytes",
         "_clients",
-        "_continue_is_due",
         "_exchange",
         "_has_ended",
-        "_head_bytes",
-        "_headers",
+        "_head",
+        "_intake",
+        "_is_chunked",
         "_is_in_queue",
+        "_is_lingering",
         "_is_reading_held",
-        "_is_timed",
         "_is_writing_held",
         "_last_byte_s",
-        "_parser",
-        "_queue",
-        "_reading",
-        "_refusal",
-        "_request",
         "_serving",
+        "_serving_since_s",
         "_since_s",
+        "_source",
         "_transport",
-        "_unread_bytes",
         "_unwritten_bytes",
-        "_url",
     )
 
     _transport: asyncio.Transport
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        self._parser = httptools.HttpRequestParser(self)
-        # What is being read.
-        self._reading: Reading = "idle"
-        self._url = b""
-        self._headers: Headers = []
-        self._head_bytes = 0
-        self._request: Request | None = None
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._unread_bytes = 0
-        self._continue_is_due = False
-        # What is whole: requests, and behind them what ends the connection.
-        self._queue: deque[Request] = deque()
-        self._refusal: RuntimeFailure | None = None
+        self._intake = Intake(clients.settings)
         self._serving: Request | None = None
         self._exchange: Exchange | None = None
+        # What an answer comes from that is written piece by piece.
+        self._source: Source | None = None
+        self._is_chunked = False
+        # For the access log: when the request was whole, and what was answered piece by piece.
+        self._serving_since_s = 0.0
+        self._head = b""
+        self._answer_bytes = 0
         self._is_in_queue = False
         # The connection.
         self._since_s = clients.monotonic_s()
         self._last_byte_s = self._since_s
-        self._is_timed = True
         self._has_ended = False
+        self._is_lingering = False
         self._is_reading_held = False
         self._is_writing_held = False
         # Of answers, when it was last looked at.
@@ -135,32 +118,87 @@ class ClientConnection(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is being asked or answered."""
-        return self._serving is None and not self._queue and self._reading in {"idle", "lingering"}
+        intake = self._intake
+        return (
+            self._serving is None
+            and not intake.requests
+            and (intake.reading == "idle" or self._is_lingering)
+        )
 
     def answer(self, head: bytes, body: bytes) -> None:
         """Answer the request that is being served; nothing happens when the client is gone."""
         request = self._serving
         if request is None:
             return
-        self._serving = None
-        self._exchange = None
-        self._since_s = self._clients.monotonic_s()
-        closes = not request.keeps_alive
-        if self._clients.is_draining and not self._queue and self._reading == "idle":
-            closes = True
-        if closes:
-            head += b"Connection: close\r\n\r\n"
-        elif request.connection == b"keep-alive":
-            # HTTP/1.0 needs to be told.
-            head += b"Connection: keep-alive\r\n\r\n"
-        else:
-            head += b"\r\n"
+        closes = self._closes(request)
+        head += _connection_line(request, closes=closes)
         if request.method == b"HEAD":
             body = b""
         if len(body) <= _JOINED_BYTES:
             self._transport.write(head + body)
         else:
             self._transport.writelines((head, body))
+        log = self._clients.access_log
+        if log is not None:
+            log.note(request, head, len(body), self._serving_since_s)
+        self._answered(closes=closes)
+
+    def begin(self, head: bytes, source: Source) -> None:
+        """Begin an answer of unknown length; `source` is slowed down to what the client takes."""
+        request = self._serving
+        if request is None:
+            return
+        self._source = source
+        self._is_chunked = not request.is_of_1_0
+        if self._closes(request) or request.is_of_1_0:
+            # Without chunks the connection's end is the answer's. What closes stays so.
+            request.keeps_alive = False
+        if self._is_chunked:
+            head += b"Transfer-Encoding: chunked\r\n"
+        head += _connection_line(request, closes=not request.keeps_alive)
+        self._since_s = self._clients.monotonic_s()
+        self._head = head
+        self._transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """More of the answer that was begun, at least a byte."""
+        if self._serving is None or self._transport.is_closing():
+            return
+        if not self._unwritten_bytes:
+            self._since_s = self._clients.monotonic_s()
+        self._answer_bytes += len(data)
+        if self._is_chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._transport.write(data)
+
+    def end(self) -> None:
+        """The answer that was begun is whole."""
+        request = self._serving
+        if request is None:
+            return
+        self._source = None
+        if self._is_chunked and not self._transport.is_closing():
+            self._transport.write(b"0\r\n\r\n")
+        self._note_stream(request)
+        self._answered(closes=not request.keeps_alive)
+
+    def _note_stream(self, request: Request) -> None:
+        head, self._head = self._head, b""
+        answer_bytes, self._answer_bytes = self._answer_bytes, 0
+        log = self._clients.access_log
+        if log is not None:
+            log.note(request, head, answer_bytes, self._serving_since_s)
+
+    def _closes(self, request: Request) -> bool:
+        """Whether the connection ends with the answer to this request."""
+        intake = self._intake
+        is_last = self._clients.is_draining and not intake.requests and intake.reading == "idle"
+        return is_last or not request.keeps_alive
+
+    def _answered(self, *, closes: bool) -> None:
+        self._serving = None
+        self._exchange = None
+        self._since_s = self._clients.monotonic_s()
         if closes:
             self._end()
         elif not self._is_in_queue:
@@ -181,11 +219,11 @@ class ClientConnection(asyncio.Protocol):
             self._since_s = self._last_byte_s = now_s
         waited_s = now_s - self._since_s
         limits = self._clients.settings
-        reading = self._reading
+        reading = self._intake.reading
         if unwritten:
             if waited_s > limits.idle_time_limit_s:
                 self._transport.abort()
-        elif reading == "lingering":
+        elif self._is_lingering:
             if waited_s > _LINGER_S or now_s - self._last_byte_s > _LINGER_SILENCE_S:
                 self._transport.abort()
         elif self._serving is not None:
@@ -197,7 +235,7 @@ class ClientConnection(asyncio.Protocol):
         elif waited_s > (
             limits.head_time_limit_s if reading == "head" else limits.body_time_limit_s
         ):
-            self._refusal = _TOO_SLOW
+            self._intake.refusal = _TOO_SLOW
             self._go_on()
 
     # --- For the loop -------------------------------------------------------------------------
@@ -207,49 +245,45 @@ class ClientConnection(asyncio.Protocol):
         self._clients.open.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._reading == "lingering":
+        if self._is_lingering:
             self._last_byte_s = self._clients.monotonic_s()
             return
-        if self._refusal is not None:
-            return
-        # An upper bound: of a piece in which a head begins, other things may be part.
-        self._head_bytes = len(data) + (self._head_bytes if self._reading == "head" else 0)
-        self._unread_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._refusal = self._refusal or _MALFORMED
-        if self._reading == "head" and self._head_bytes > (
-            self._clients.settings.max_head_bytes + _PIECE_BYTES
-        ):
-            self._refusal = _HEAD_TOO_LONG
-        if self._reading == "body" and self._unread_bytes > self._clients.settings.max_head_bytes:
-            # Trailers, or the line before a chunk.
-            self._refusal = self._refusal or _HEAD_TOO_LONG
-        if not self._is_timed and self._reading != "idle":
-            self._is_timed = True
+        intake = self._intake
+        intake.feed(data)
+        if intake.is_new and intake.reading != "idle":
+            intake.is_new = False
             self._since_s = self._clients.monotonic_s()
         self._go_on()
 
     def eof_received(self) -> bool:
         self._has_ended = True
         # Half closed: what was asked is still answered.
-        return self._serving is not None or bool(self._queue)
+        return self._serving is not None or bool(self._intake.requests)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._clients.open.discard(self)
-        self._queue.clear()
-        self._serving = None
+        self._intake.requests.clear()
+        request, self._serving = self._serving, None
+        if request is not None:
+            self._note_stream(request)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client = None
+        source, self._source = self._source, None
+        if source is not None:
+            # It is read to its end all the same: its request is counted and compared.
+            source.go_on_reading()
 
     def pause_writing(self) -> None:
         self._is_writing_held = True
+        if self._source is not None:
+            self._source.hold_reading()
 
     def resume_writing(self) -> None:
         self._is_writing_held = False
         self._since_s = self._clients.monotonic_s()
+        if self._source is not None:
+            self._source.go_on_reading()
         self._go_on()
 
     # --- Serving ------------------------------------------------------------------------------
@@ -259,7 +293,8 @@ class ClientConnection(asyncio.Protocol):
         if self._is_in_queue or self._is_lingering:
             return
         self._is_in_queue = True
-        queue = self._queue
+        intake = self._intake
+        queue = intake.requests
         while queue and self._serving is None and not self._is_writing_held:
             self._serve(queue.popleft())
         self._is_in_queue = False
@@ -267,25 +302,23 @@ class ClientConnection(asyncio.Protocol):
             # An answer ended the connection: nothing behind it is answered.
             return
         if self._serving is not None or self._is_writing_held:
-            if queue or self._refusal is not None:
+            if queue or intake.refusal is not None:
                 self._hold_reading(held=True)
-        elif self._refusal is not None:
-            self._refuse(self._refusal)
+        elif intake.refusal is not None:
+            self._refuse(intake.refusal)
         elif self._has_ended:
             self._transport.close()
         else:
             if self._is_reading_held:
                 self._hold_reading(held=False)
-            if self._continue_is_due and not self._transport.is_closing():
-                self._continue_is_due = False
+            if intake.continue_is_due and not self._transport.is_closing():
+                intake.continue_is_due = False
                 self._transport.write(_CONTINUE)
-
-    @property
-    def _is_lingering(self) -> bool:
-        return self._reading == "lingering"
 
     def _serve(self, request: Request) -> None:
         self._serving = request
+        if self._clients.access_log is not None:
+            self._serving_since_s = self._clients.monotonic_s()
         try:
             exchange = self._clients.front.serve(self, request)
         except Exception:
@@ -298,14 +331,13 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, failure: RuntimeFailure) -> None:
         """Answer what is no request, and end the connection."""
-        self._refusal = None
         self._serving = Request(b"", b"", [], keeps_alive=False)
         self._clients.front.refuse(self, failure)
 
     def _end(self) -> None:
         """Close the connection so that what was written arrives."""
-        self._queue.clear()
-        self._reading = "lingering"
+        self._intake.requests.clear()
+        self._is_lingering = True
         self._last_byte_s = self._since_s
         if self._has_ended:
             self._transport.close()
@@ -322,66 +354,12 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    # --- For the parser -----------------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        self._reading = "head"
-        self._is_timed = False
-        self._url = b""
-        self._headers = []
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # Behind the head this is a trailer, which nobody asked for.
-        if self._reading == "head":
-            self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        parser = self._parser
-        request = Request(
-            parser.get_method(), self._url, self._headers, keeps_alive=parser.should_keep_alive()
-        )
-        self._headers = []
-        self._reading = "body"
-        self._unread_bytes = 0
-        self._body = []
-        self._body_bytes = 0
-        limits = self._clients.settings
-        if self._head_bytes > limits.max_head_bytes < request.head_bytes():
-            self._refusal = _HEAD_TOO_LONG
-        elif request.content_length > limits.max_body_bytes:
-            self._refusal = runtime_errors.body_too_long(limits.max_body_bytes)
-        elif parser.should_upgrade():
-            request.keeps_alive = False
-            if request.method not in {b"GET", b"HEAD"}:
-                # The parser would pass its body over.
-                self._refusal = _UPGRADE
-        self._continue_is_due = request.expects_continue
-        self._request = request
-
-    def on_chunk_header(self) -> None:
-        self._unread_bytes = 0
-
-    def on_body(self, body: bytes) -> None:
-        self._unread_bytes = 0
-        self._continue_is_due = False
-        self._body_bytes += len(body)
-        limit = self._clients.settings.max_body_bytes
-        if self._body_bytes <= limit:
-            self._body.append(body)
-        elif self._refusal is None:
-            self._refusal = runtime_errors.body_too_long(limit)
-
-    def on_message_complete(self) -> None:
-        self._reading = "idle"
-        request = self._request
-        self._request = None
-        self._continue_is_due = False
-        if request is None or self._refusal is not None:
-            return
-        body = self._body
-        request.body = body[0] if len(body) == 1 else b"".join(body)
-        self._body = []
-        self._queue.append(request)
+def _connection_line(request: Request, *, closes: bool) -> bytes:
+    """The head's last lines."""
+    if closes:
+        return b"Connection: close\r\n\r\n"
+    if request.connection == b"keep-alive":
+        # HTTP/1.0 needs to be told.
+        return b"Connection: keep-alive\r\n\r\n"
+    return b"\r\n"

@@ -41,6 +41,8 @@ class Cell:
         "_candidates",
         "_changed",
         "_counts",
+        "_first_chunk_us",
+        "_first_chunks",
         "_invocations",
         "_is_changed",
         "_key",
@@ -68,6 +70,8 @@ class Cell:
         self._latency_us = 0
         self._overheads: dict[int, int] = {}
         self._overhead_us = 0
+        self._first_chunks: dict[int, int] = {}
+        self._first_chunk_us = 0
 
     def add(self, name: str) -> None:
         """Count one of what is rare."""
@@ -90,10 +94,19 @@ class Cell:
             if status >= 400:
                 self.add(metric.ERRORS_4XX if status < 500 else metric.ERRORS_5XX)
 
-    def unanswered(self, instances: int, waited_s: float | None = None) -> None:
+    def first_chunk(self, latency_s: float) -> None:
+        """Of an answer that is streamed, and counted by another call."""
+        first_chunk_us = int(latency_s * _US)
+        bucket = bucket_of(first_chunk_us)
+        self._first_chunk_us += first_chunk_us
+        self._first_chunks[bucket] = self._first_chunks.get(bucket, 0) + 1
+        self._change()
+
+    def unanswered(self, instances: int, failure: str, waited_s: float | None = None) -> None:
         """One invocation without an answer; `waited_s` if it is its latency all the same."""
         self._invoked(instances)
         self.add(metric.MODEL_ERRORS)
+        self.add(metric.FAILED_PREFIX + failure)
         if waited_s is not None:
             latency_us = int(waited_s * _US)
             bucket = bucket_of(latency_us)
@@ -129,6 +142,7 @@ class Cell:
             (metric.SAMPLED, self._mirrored),
             (metric.MODEL_LATENCY_US + metric.SUM_SUFFIX, self._latency_us),
             (metric.OVERHEAD_LATENCY_US + metric.SUM_SUFFIX, self._overhead_us),
+            (metric.FIRST_CHUNK_US + metric.SUM_SUFFIX, self._first_chunk_us),
         ):
             if count:
                 counts[name] = counts.get(name, 0) + count
@@ -137,6 +151,7 @@ class Cell:
             for name, histogram in (
                 (metric.MODEL_LATENCY_US, self._latencies),
                 (metric.OVERHEAD_LATENCY_US, self._overheads),
+                (metric.FIRST_CHUNK_US, self._first_chunks),
             )
             if histogram
         }

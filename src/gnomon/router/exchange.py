@@ -11,7 +11,9 @@ from typing import Protocol
 from uuid import UUID
 
 from gnomon.model.snapshot import Capture
+from gnomon.router.call import Source
 from gnomon.router.instance import LiveInstance, LiveVariant
+from gnomon.router.recording import Recording
 from gnomon.router.request import Request
 from gnomon.router.routes import Entry
 
@@ -22,11 +24,34 @@ class Client(Protocol):
     def answer(self, head: bytes, body: bytes) -> None:
         """Write the answer; `head` ends with a whole header line, the rest is the client's."""
 
+    def begin(self, head: bytes, source: Source) -> None:
+        """Begin an answer of unknown length; `source` is slowed down to what the client takes."""
+
+    def write(self, data: bytes) -> None:
+        """More of the answer that was begun, at least a byte."""
+
+    def end(self) -> None:
+        """The answer that was begun is whole."""
+
 
 class Outcome:
-    """How one side of an exchange ended. `status` is 0 and `failure` says why without an answer."""
+    """How one side of an exchange ended. `status` is 0 and `failure` says why without an answer.
 
-    __slots__ = ("body", "content_type", "failure", "instance", "latency_s", "status", "variant")
+    Of a streamed answer `body` is what is kept, `recording` says the rest, and its first chunk came
+    after `first_chunk_s`, if any did.
+    """
+
+    __slots__ = (
+        "body",
+        "content_type",
+        "failure",
+        "first_chunk_s",
+        "instance",
+        "latency_s",
+        "recording",
+        "status",
+        "variant",
+    )
 
     def __init__(
         self,
@@ -45,6 +70,15 @@ class Outcome:
         self.latency_s = latency_s
         self.content_type = content_type
         self.body = body
+        self.recording: Recording | None = None
+        self.first_chunk_s: float | None = None
+
+    def remember(self, recording: Recording, sent_s: float) -> None:
+        """It was streamed; the call was sent at `sent_s`."""
+        self.body = recording.body
+        self.recording = recording
+        if recording.first_at_s is not None:
+            self.first_chunk_s = recording.first_at_s - sent_s
 
 
 class Exchange:

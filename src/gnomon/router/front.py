@@ -25,8 +25,9 @@ from gnomon.router.routes import RoutingTable
 _PREFIX = b"/endpoints/"
 # What AWS's query protocol sends, as older clients of CloudWatch do.
 _QUERY = b"application/x-www-form-urlencoded"
-_NO_STREAM = "Gnomon does not stream responses yet. Call InvokeEndpoint instead."
 _CONTROL_AWAY = "Gnomon's control process cannot be reached now. Try again."
+
+_TWO_HOSTS = runtime_errors.validation_error("The header Host is given more than once.")
 
 
 class Front:
@@ -60,6 +61,10 @@ class Front:
             self._pass_on(client, request)
             return None
         endpoint = self._routes.by_path.get(path)
+        if endpoint is None:
+            endpoint = self._routes.by_stream_path.get(path)
+            if endpoint is not None:
+                request.stream()
         if endpoint is not None and request.method == b"POST":
             return self._plane.serve(client, endpoint, request)
         self.refuse(client, self._error(request.method, path))
@@ -77,14 +82,12 @@ class Front:
             return _unknown_operation(404, "There is no such operation on an endpoint.")
         if method != b"POST":
             return _unknown_operation(405, "An endpoint is invoked by POST.")
-        endpoint = b"%b%b/invocations" % (_PREFIX, name)
-        if endpoint not in self._routes.by_path:
-            return runtime_errors.endpoint_not_found(
-                name.decode("utf-8", "replace"), self._account_id
-            )
-        return runtime_errors.validation_error(_NO_STREAM)
+        return runtime_errors.endpoint_not_found(name.decode("utf-8", "replace"), self._account_id)
 
     def _pass_on(self, client: Client, request: Request) -> None:
+        if sum(name.lower() == b"host" for name, _ in request.headers) > 1:
+            self.refuse(client, _TWO_HOSTS)
+            return
         self._control.submit(
             _Passed(self, client, request, self._clock.monotonic_s(), self._max_answer_bytes)
         )

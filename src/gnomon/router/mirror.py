@@ -12,14 +12,16 @@ from collections.abc import Callable
 from random import Random
 from typing import ClassVar
 
+from gnomon.model import metric
 from gnomon.model.metric import DropReason
-from gnomon.router.call import Call, UpstreamAnswer
+from gnomon.router.call import Call, Source, UpstreamAnswer
 from gnomon.router.counters import Cell
 from gnomon.router.decide import Failure, mirror_obstacle, pick_least_outstanding
 from gnomon.router.ejection import Ejections
 from gnomon.router.exchange import Exchange, Outcome
 from gnomon.router.instance import LiveInstance, LiveVariant
 from gnomon.router.read_budget import ReadBudget
+from gnomon.router.recording import Recording
 from gnomon.settings import RouterSettings
 
 # Besides the reasons of `gnomon.model.metric`: the router ended before the copy did.
@@ -53,6 +55,9 @@ class Mirror:
         if shadow is None or cell is None:
             return
         cell.candidate()
+        if exchange.request.opts_out:
+            cell.add(metric.OPTED_OUT)
+            return
         if self._random() >= entry.share:
             return
         healthy = shadow.healthy
@@ -109,6 +114,12 @@ class Mirror:
         self.hold(exchange, body_bytes)
         return None
 
+    def recording(self, exchange: Exchange) -> Recording:
+        """For a streamed answer: all of it is kept for a capture, else what a pair takes."""
+        settings = self._settings
+        kept_bytes = settings.mirror_max_answer_bytes if exchange.captures else 0
+        return Recording(kept_bytes, settings.pair_body_bytes)
+
     def break_off(self) -> None:
         """From here on copies that fail were broken off by this router's end."""
         self._breaks_off = True
@@ -125,7 +136,12 @@ class Mirror:
             answer.body,
         )
         instance.time_limits_in_a_row = 0
-        copy.exchange.entry.cell(copy.variant, instance).answered(
+        cell = copy.exchange.entry.cell(copy.variant, instance)
+        if copy.recording is not None and copy.has_begun:
+            outcome.remember(copy.recording, copy.sent_s)
+            if outcome.first_chunk_s is not None:
+                cell.first_chunk(outcome.first_chunk_s)
+        cell.answered(
             answer.status,
             len(copy.variant.instances),
             outcome.latency_s,
@@ -147,10 +163,17 @@ class Mirror:
         latency_s = at_s - copy.submitted_s
         waited_s = None
         if failure == "deadline":
-            latency_s = waited_s = self._settings.model_time_limit_s
-        cell.unanswered(len(copy.variant.instances), waited_s)
-        self._ejections.failed(instance, failure, cell)
-        self._end(copy, Outcome(copy.variant, instance, 0, failure, latency_s, None, b""), None)
+            if not copy.has_begun:
+                latency_s = self._settings.model_time_limit_s
+            waited_s = latency_s
+        cell.unanswered(len(copy.variant.instances), failure, waited_s)
+        if not copy.has_begun:
+            # What began well may end badly for one request's sake.
+            self._ejections.failed(instance, failure, cell)
+        outcome = Outcome(copy.variant, instance, 0, failure, latency_s, None, b"")
+        if copy.recording is not None and copy.has_begun:
+            outcome.remember(copy.recording, copy.sent_s)
+        self._end(copy, outcome, None)
 
     def _end(self, copy: _Copy, outcome: Outcome | None, dropped_for: str | None) -> None:
         exchange = copy.exchange
@@ -167,7 +190,19 @@ class Mirror:
 
 
 class _Copy(Call):
-    __slots__ = ("_answer_bytes", "_mirror", "cell", "cut_for", "exchange", "instance", "variant")
+    """`recording` is there where the answer is taken as it comes, `has_begun` once it does."""
+
+    __slots__ = (
+        "_answer_bytes",
+        "_mirror",
+        "cell",
+        "cut_for",
+        "exchange",
+        "has_begun",
+        "instance",
+        "recording",
+        "variant",
+    )
 
     LONG_HEAD: ClassVar[Failure] = "cut"
 
@@ -192,10 +227,29 @@ class _Copy(Call):
         self.instance = instance
         self.cell = cell
         self.cut_for: DropReason = "too_large"
+        self.has_begun = False
+        self.recording: Recording | None = None
+        if exchange.request.is_streamed:
+            self.recording = mirror.recording(exchange)
+            self.stream = self
+
+    def began(self, _source: Source, _answer: UpstreamAnswer) -> None:
+        self.has_begun = True
+
+    def came(self, parts: list[bytes], at_s: float) -> bool:
+        recording = self.recording
+        if recording is None:
+            raise ValueError("only a streamed answer comes in parts")
+        before = recording.kept_bytes
+        recording.add(parts, at_s)
+        return self._may_hold(recording.kept_bytes - before, recording.body_bytes)
 
     def takes(self, body_bytes: int, /) -> bool:
         self._answer_bytes += body_bytes
-        obstacle = self._mirror.answer_obstacle(self.exchange, body_bytes, self._answer_bytes)
+        return self._may_hold(body_bytes, self._answer_bytes)
+
+    def _may_hold(self, body_bytes: int, answer_bytes: int) -> bool:
+        obstacle = self._mirror.answer_obstacle(self.exchange, body_bytes, answer_bytes)
         if obstacle is not None:
             self.cut_for = obstacle
         return obstacle is None

@@ -27,9 +27,11 @@ from gnomon.router.exchange import Client, EventIds, Exchange, Outcome
 from gnomon.router.instance import LiveInstance, LiveVariant
 from gnomon.router.mirror import Mirror
 from gnomon.router.read_budget import ReadBudget
+from gnomon.router.recording import Recording
 from gnomon.router.records import Records
 from gnomon.router.request import Request
 from gnomon.router.routes import Entry, LiveEndpoint
+from gnomon.router.streams import ProductionStream
 from gnomon.settings import AwsSettings, RouterSettings
 
 log = structlog.get_logger(__name__)
@@ -82,7 +84,7 @@ class DataPlane:
             return exchange
         instance = self._instance(entry, variant.healthy)
         if instance is None:
-            entry.cell(variant, None).unanswered(len(variant.instances))
+            entry.cell(variant, None).unanswered(len(variant.instances), "no_healthy_instance")
             self._refuse(exchange, client, _no_instance(endpoint.name))
             return exchange
         self._send(exchange, variant, instance, began_s, attempt=1)
@@ -92,6 +94,11 @@ class DataPlane:
 
     def _variant(self, entry: Entry, request: Request) -> LiveVariant | RuntimeFailure:
         name = entry.endpoint.name
+        if request.repeated is not None:
+            # Models, captures and this router might each take another one.
+            return runtime_errors.validation_error(
+                f"The header {request.repeated} is given more than once."
+            )
         target = request.target_variant
         if target is not None:
             return entry.variant_named(target) or runtime_errors.variant_not_found(
@@ -157,8 +164,11 @@ class DataPlane:
         instance = call.instance
         instance.outstanding -= 1
         instance.time_limits_in_a_row = 0
+        stream = call.begun_stream
         client = exchange.client
-        if client is not None:
+        if stream is not None:
+            stream.end()
+        elif client is not None:
             exchange.client = None
             if 200 <= answer.status < 300:
                 head = replies.invoked(
@@ -178,7 +188,11 @@ class DataPlane:
                 )
         try:
             latency_s = at_s - call.sent_s
-            exchange.entry.cell(call.variant, instance).answered(
+            cell = exchange.entry.cell(call.variant, instance)
+            if stream is not None:
+                # While the client was the slower one, the model was not.
+                latency_s -= stream.held_s
+            cell.answered(
                 answer.status,
                 len(call.variant.instances),
                 latency_s,
@@ -195,6 +209,10 @@ class DataPlane:
                     answer.content_type,
                     answer.body,
                 )
+                if stream is not None:
+                    outcome.remember(stream.recording, call.sent_s)
+            if stream is not None and stream.recording.first_at_s is not None:
+                cell.first_chunk(stream.recording.first_at_s - call.sent_s)
             self._production_ended(exchange, outcome)
         except Exception:
             # The request has ended; only its record has not.
@@ -205,21 +223,40 @@ class DataPlane:
         instance = call.instance
         instance.outstanding -= 1
         cell = exchange.entry.cell(call.variant, instance)
-        self._ejections.failed(instance, failure, cell)
+        stream = call.begun_stream
+        if stream is None:
+            # What began well may end badly for one request's sake.
+            self._ejections.failed(instance, failure, cell)
         may_retry = failure == "refused" or (failure in UNSENT and call.attempt == 1)
         if may_retry and self._is_retried(call):
             return
         client = exchange.client
-        if client is not None:
+        if stream is not None:
+            stream.break_off(failure)
+        elif client is not None:
             exchange.client = None
             self._answer(client, exchange, self._words(exchange, failure), instance)
         latency_s = at_s - call.submitted_s
         waited_s = None
         if failure == "deadline":
-            latency_s = waited_s = self._settings.model_time_limit_s
-        cell.unanswered(len(call.variant.instances), waited_s)
-        self._production_ended(
-            exchange, Outcome(call.variant, instance, 0, failure, latency_s, None, b"")
+            if stream is None:
+                latency_s = self._settings.model_time_limit_s
+            waited_s = latency_s
+        cell.unanswered(len(call.variant.instances), failure, waited_s)
+        outcome = Outcome(call.variant, instance, 0, failure, latency_s, None, b"")
+        if stream is not None:
+            outcome.remember(stream.recording, call.sent_s)
+        self._production_ended(exchange, outcome)
+
+    def stream_of(
+        self, exchange: Exchange, variant: LiveVariant, instance: LiveInstance
+    ) -> ProductionStream:
+        """For a call whose answer is wanted as it comes."""
+        settings = self._settings
+        kept_bytes = settings.max_answer_bytes if exchange.captures else 0
+        recording = Recording(kept_bytes, settings.pair_body_bytes)
+        return ProductionStream(
+            exchange, variant, instance, recording, self._monotonic_s, self.date
         )
 
     # --- Both sides ---------------------------------------------------------------------------
@@ -287,7 +324,15 @@ class DataPlane:
 
 
 class _Production(Call):
-    __slots__ = ("_answer_bytes", "_plane", "attempt", "exchange", "instance", "variant")
+    __slots__ = (
+        "_answer_bytes",
+        "_outgoing",
+        "_plane",
+        "attempt",
+        "exchange",
+        "instance",
+        "variant",
+    )
 
     def __init__(
         self,
@@ -306,6 +351,15 @@ class _Production(Call):
         self.variant = variant
         self.instance = instance
         self.attempt = attempt
+        self._outgoing: ProductionStream | None = None
+        if exchange.request.is_streamed:
+            self.stream = self._outgoing = plane.stream_of(exchange, variant, instance)
+
+    @property
+    def begun_stream(self) -> ProductionStream | None:
+        """Where the answer went, if it came piece by piece."""
+        outgoing = self._outgoing
+        return outgoing if outgoing is not None and outgoing.has_begun else None
 
     def sent(self) -> None:
         self._plane.sent(self)

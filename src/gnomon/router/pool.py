@@ -8,6 +8,7 @@ connections are looked at by `sweep`, which the router calls periodically.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +36,18 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """`time_limit_s`: for a whole call, from `submit`."""
+    """`time_limit_s`: for a whole call, from `submit`.
+
+    Where the answer is passed on as it comes, it is for the answer's head; from there on, it is
+    `stream_time_limit_s`.
+    """
 
     max_connections: int
     max_idle_s: float
     connect_time_limit_s: float
     time_limit_s: float
     max_head_bytes: int
+    stream_time_limit_s: float = math.inf
 
 
 class ReadMeter(Protocol):
@@ -76,6 +82,8 @@ class Pool:
         self._free: deque[UpstreamConnection] = deque()
         # In the order in which their calls were sent.
         self._busy: dict[UpstreamConnection, None] = {}
+        # In the order in which their answers began, with the time at which they did.
+        self._streaming: dict[UpstreamConnection, float] = {}
         self._waiting: deque[Call] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self._backs_off_until_s = 0.0
@@ -116,10 +124,22 @@ class Pool:
                 break
             connection.abort()
             self.failed(connection, call, "deadline")
+        self._sweep_streams(now_s)
         while self._waiting and now_s - self._waiting[0].submitted_s >= limit_s:
             self._waiting.popleft().failed("deadline", now_s)
         while self._free and now_s - self._free[0].idle_since_s >= self._max_idle_s:
             self._free.popleft().close()
+
+    def _sweep_streams(self, now_s: float) -> None:
+        while self._streaming:
+            connection, began_s = next(iter(self._streaming.items()))
+            if now_s - began_s < self._limits.stream_time_limit_s:
+                break
+            del self._streaming[connection]
+            call = connection.call
+            if call is not None:
+                connection.abort()
+                self.failed(connection, call, "deadline")
 
     def retire(self) -> None:
         """Take no new calls from now on; calls in flight end as they would have."""
@@ -134,7 +154,7 @@ class Pool:
             task.cancel()
         while self._waiting:
             self._waiting.popleft().failed("reset", now_s)
-        for connection in list(self._busy):
+        for connection in [*self._busy, *self._streaming]:
             call = connection.call
             connection.abort()
             if call is not None:
@@ -143,9 +163,19 @@ class Pool:
 
     # --- For the connections ------------------------------------------------------------------
 
+    def now_s(self) -> float:
+        return self._clock.monotonic_s()
+
+    def began(self, connection: UpstreamConnection) -> None:
+        """The answer has begun, and is passed on as it comes."""
+        self._busy.pop(connection, None)
+        self._streaming[connection] = self._clock.monotonic_s()
+
     def answered(self, connection: UpstreamConnection, call: Call, answer: UpstreamAnswer) -> None:
         now_s = self._clock.monotonic_s()
         self._busy.pop(connection, None)
+        if call.stream is not None:
+            self._streaming.pop(connection, None)
         # Free before the answer is passed on: what the answer sets off can use it.
         if connection.unsent_bytes:
             # Answered before the request was whole: the rest would stand in the next one's way,
@@ -162,6 +192,7 @@ class Pool:
 
     def failed(self, connection: UpstreamConnection, call: Call, failure: Failure) -> None:
         self._busy.pop(connection, None)
+        self._streaming.pop(connection, None)
         call.failed(failure, self._clock.monotonic_s())
 
     def lost(self, connection: UpstreamConnection) -> None:

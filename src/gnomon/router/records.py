@@ -30,6 +30,10 @@ class Records:
         """One side of the exchange, for each destination that wants it."""
         request = exchange.request
         answered = outcome.status != 0
+        if outcome.recording is not None and not outcome.recording.is_whole:
+            # A beginning would pass for the whole.
+            answered = False
+            exchange.entry.cell(outcome.variant, outcome.instance).add(metric.CAPTURES_CUT)
         for capture in exchange.captures:
             kept = self._spool.append(
                 frames.Exchange(
@@ -51,11 +55,10 @@ class Records:
 
     def pair(self, exchange: Exchange, done: Callable[[Exchange], None]) -> None:
         """Both sides of the exchange, which are there; `done` is called when it is written."""
-        limit = self._pair_body_bytes
         production, shadow = exchange.production, exchange.shadow
         if production is None or shadow is None:
             raise ValueError("a pair has two sides")
-        if len(production.body) > limit or len(shadow.body) > limit:
+        if self._is_to_hash(production) or self._is_to_hash(shadow):
             task = asyncio.get_running_loop().create_task(
                 self._hash_and_append(exchange, production, shadow, done)
             )
@@ -79,7 +82,7 @@ class Records:
         try:
             sides = [
                 self._side(side, await asyncio.to_thread(_sha256, side.body))
-                if len(side.body) > self._pair_body_bytes
+                if self._is_to_hash(side)
                 else self._side(side, None)
                 for side in (production, shadow)
             ]
@@ -106,8 +109,20 @@ class Records:
         if not kept:
             entry.cell(exchange.shadow.variant, exchange.shadow.instance).add(metric.PAIRS_LOST)
 
+    def _is_to_hash(self, outcome: Outcome) -> bool:
+        # A recording was hashed as it came.
+        return len(outcome.body) > self._pair_body_bytes and outcome.recording is None
+
     def _side(self, outcome: Outcome, sha256: bytes | None) -> frames.Answer:
         body = outcome.body
+        body_bytes = len(body)
+        first_chunk_us = None
+        recording = outcome.recording
+        if recording is not None:
+            body_bytes = recording.body_bytes
+            sha256 = recording.sha256
+            if outcome.first_chunk_s is not None:
+                first_chunk_us = int(outcome.first_chunk_s * _US)
         return frames.Answer(
             instance_id=outcome.instance.id,
             status=outcome.status,
@@ -115,8 +130,9 @@ class Records:
             latency_us=int(outcome.latency_s * _US),
             content_type=_text(outcome.content_type),
             body=body[: self._pair_body_bytes],
-            body_bytes=len(body),
+            body_bytes=body_bytes,
             sha256=sha256,
+            first_chunk_us=first_chunk_us,
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from gnomon.aws import event_stream
 from gnomon.aws.runtime_errors import RuntimeFailure
 from gnomon.router.call import Headers, UpstreamAnswer
 
@@ -35,17 +36,29 @@ def invoked(
     answer: UpstreamAnswer, *, date: bytes, variant: bytes, instance: bytes, event_id: bytes
 ) -> bytes:
     """InvokeEndpoint's answer with what the model answered; the event id is the request id too."""
-    lines = b""
+    lines = _attributes(answer)
     if answer.content_type is not None:
-        lines = b"Content-Type: %b\r\n" % answer.content_type
-    for name, value in answer.headers:
-        if len(name) == _ATTRIBUTES_BYTES and name.lower() == _ATTRIBUTES:
-            lines += b"X-Amzn-SageMaker-Custom-Attributes: %b\r\n" % value
+        lines = b"Content-Type: %b\r\n%b" % (answer.content_type, lines)
     return (
         b"HTTP/1.1 200 OK\r\nDate: %b\r\n%bContent-Length: %d\r\n"
         b"x-Amzn-Invoked-Production-Variant: %b\r\nx-amzn-RequestId: %b\r\n"
         b"X-Gnomon-Instance: %b\r\nX-Gnomon-Event-Id: %b\r\n"
         % (date, lines, len(answer.body), variant, event_id, instance, event_id)
+    )
+
+
+def stream_begun(
+    answer: UpstreamAnswer, *, date: bytes, variant: bytes, instance: bytes, event_id: bytes
+) -> bytes:
+    """InvokeEndpointWithResponseStream's answer to a model whose answer has begun."""
+    lines = _attributes(answer)
+    if answer.content_type is not None:
+        lines = b"X-Amzn-SageMaker-Content-Type: %b\r\n%b" % (answer.content_type, lines)
+    return (
+        b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: %b\r\n%b"
+        b"x-Amzn-Invoked-Production-Variant: %b\r\nx-amzn-RequestId: %b\r\n"
+        b"X-Gnomon-Instance: %b\r\nX-Gnomon-Event-Id: %b\r\n"
+        % (date, event_stream.CONTENT_TYPE, lines, variant, event_id, instance, event_id)
     )
 
 
@@ -97,6 +110,14 @@ def request_to_pass_on(method: bytes, url: bytes, headers: Headers, body: bytes)
     if body or method in {b"POST", b"PUT", b"PATCH"}:
         lines.append(b"Content-Length: %d\r\n" % len(body))
     return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, url, b"".join(lines))
+
+
+def _attributes(answer: UpstreamAnswer) -> bytes:
+    lines = b""
+    for name, value in answer.headers:
+        if len(name) == _ATTRIBUTES_BYTES and name.lower() == _ATTRIBUTES:
+            lines += b"X-Amzn-SageMaker-Custom-Attributes: %b\r\n" % value
+    return lines
 
 
 def connection_options(headers: Headers) -> set[bytes]:

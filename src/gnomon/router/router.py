@@ -18,6 +18,7 @@ import structlog
 from gnomon.model.clock import Clock
 from gnomon.model.snapshot import Incarnation, Instance, Update
 from gnomon.router import descriptors, snapshot_file
+from gnomon.router.access_log import AccessLog
 from gnomon.router.barriers import Barriers
 from gnomon.router.client import Clients
 from gnomon.router.clock import MachineClock
@@ -121,7 +122,10 @@ class Router:
             account_id,
             settings.max_answer_bytes,
         )
-        self._clients = Clients(front, settings, clock.monotonic_s, cover)
+        self._access_log: AccessLog | None = None
+        if settings.access_log_share > 0:
+            self._access_log = AccessLog(settings.access_log_share, random.random, clock)
+        self._clients = Clients(front, settings, clock.monotonic_s, cover, self._access_log)
         self._feed = Feed(feed_path, incarnation, self)
 
     @property
@@ -197,6 +201,8 @@ class Router:
                     connection.close()
             await asyncio.sleep(_SWEEP_INTERVAL_S)
         await self._end_copies()
+        if self._access_log is not None:
+            await self._access_log.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -288,6 +294,8 @@ class Router:
         self._counters.flush(now_s)
         self._barriers.check()
         self._see_spool()
+        if self._access_log is not None:
+            self._access_log.flush()
 
     def _see_spool(self) -> None:
         before, self.trouble = self.trouble, self._spool.trouble
@@ -331,4 +339,5 @@ class Router:
             connect_time_limit_s=settings.connect_time_limit_s,
             time_limit_s=settings.model_time_limit_s,
             max_head_bytes=settings.max_head_bytes,
+            stream_time_limit_s=settings.stream_time_limit_s,
         )

@@ -125,6 +125,7 @@ class LiveEndpoint:
         "name",
         "path",
         "spec",
+        "stream_path",
         "variants",
     )
 
@@ -134,6 +135,7 @@ class LiveEndpoint:
         self.id = spec.id
         self.name = spec.name
         self.path = f"/endpoints/{spec.name}/invocations".encode()
+        self.stream_path = self.path + b"-response-stream"
         self.spec = spec
         self.instances: dict[str, LiveInstance] = {}
         self.variants: dict[str, LiveVariant] = {}
@@ -158,6 +160,7 @@ class RoutingTable:
 
     def __init__(self, make_instance: InstanceMaker, counters: Counters) -> None:
         self.by_path: dict[bytes, LiveEndpoint] = {}
+        self.by_stream_path: dict[bytes, LiveEndpoint] = {}
         self.by_id: dict[str, LiveEndpoint] = {}
         self._make_instance = make_instance
         self._counters = counters
@@ -178,6 +181,7 @@ class RoutingTable:
         endpoint = self.by_id[spec.id] = LiveEndpoint(spec)
         endpoint.entry = self._entry(endpoint, spec)
         self.by_path[endpoint.path] = endpoint
+        self.by_stream_path[endpoint.stream_path] = endpoint
         return endpoint
 
     def remove(self, endpoint_id: str) -> None:
@@ -187,6 +191,7 @@ class RoutingTable:
             return
         if self.by_path.get(endpoint.path) is endpoint:
             del self.by_path[endpoint.path]
+            del self.by_stream_path[endpoint.stream_path]
         self._let_go(endpoint.instances.values())
 
     def busy(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from gnomon.router.call import Call, Headers, UpstreamAnswer
+from gnomon.router.call import Call, Headers, Stream, UpstreamAnswer
 from gnomon.router.decide import Failure
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_ends_at_eof",
+        "_has_begun",
         "_headers",
         "_in_body",
         "_is_whole",
@@ -38,6 +39,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_poll",
         "_pool",
         "_status",
+        "_stream",
         "_transport",
         "_unread_bytes",
         "call",
@@ -65,6 +67,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._ends_at_eof = False
         self._is_whole = False
         self._unread_bytes = 0
+        # Where the body goes as it comes.
+        self._stream: Stream | None = None
+        self._has_begun = False
 
     # --- For the pool -------------------------------------------------------------------------
 
@@ -104,7 +109,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport.close()
 
     def hold_reading(self) -> None:
-        self._transport.pause_reading()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def go_on_reading(self) -> None:
         if not self._transport.is_closing():
@@ -132,14 +138,18 @@ class UpstreamConnection(asyncio.Protocol):
         if meter is not None:
             meter.read(self, len(data))
         self._unread_bytes += len(data)
+        is_malformed = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             # What stands behind a whole answer spoils the connection, not the answer.
             self.is_reusable = False
-            if not self._is_whole:
-                self._fail("malformed")
-                return
+            is_malformed = not self._is_whole
+        if self._stream is not None:
+            self._pass_on(self._stream)
+        if is_malformed:
+            self._fail("malformed")
+            return
         if self._is_whole:
             self._finish()
         elif self._unread_bytes > self._max_head_bytes and self.call is not None:
@@ -166,6 +176,16 @@ class UpstreamConnection(asyncio.Protocol):
         self._begin_answer()
         self._pool.answered(self, call, answer)
 
+    def _pass_on(self, stream: Stream) -> None:
+        """What came of the body, after the parser has returned."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._pool.began(self)
+            stream.began(self, UpstreamAnswer(self._status, self._headers, b""))
+        parts, self._body = self._body, []
+        if parts and not stream.came(parts, self._pool.now_s()):
+            self._fail("cut")
+
     def _fail(self, failure: Failure) -> None:
         call = self.call
         if call is not None:
@@ -191,6 +211,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._status = status
         self._in_body = True
+        if self.call is not None and 200 <= status < 300:
+            self._stream = self.call.stream
         if not self._parser.should_keep_alive():
             self.is_reusable = False
             self._ends_at_eof = status not in _BODILESS and not _is_framed(self._headers)
@@ -206,7 +228,7 @@ class UpstreamConnection(asyncio.Protocol):
         call = self.call
         if self._is_whole or call is None:
             return
-        if call.takes(len(body)):
+        if self._stream is not None or call.takes(len(body)):
             self._body.append(body)
         else:
             self._fail("cut")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import traceback
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Generator, Iterator, Optional
 
 from . import codecs
 from .context import Context
 from .environment import Environment
-from .handlers import Handlers, import_program
+from .handlers import Body, Handlers, import_program
 from .log import say
-from .wire import Request, Response
+from .wire import PartsBroken, Request, Response
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -75,6 +75,8 @@ class Application:
                 accepts,
                 context,
             )
+            if not isinstance(body, bytes):
+                body = self._begun(body, request)
             return _answer(body, context.content_type or content_type, context)
         except codecs.CodecError as error:
             return Response(error.status, (str(error) + "\n").encode("utf-8"), _TEXT)
@@ -82,15 +84,42 @@ class Application:
             # SystemExit and all: whatever a handler raises, no answer would look like a dead
             # instance. Signals' exceptions are raised in the main thread, never here.
             said = _said(error)
-            say(
-                "a request failed\n" + said.rstrip(),
-                instance=self._environment.instance_id,
-                request_id=request.headers.get(_REQUEST_ID, ""),
-            )
+            self._say("a request failed", said, request)
             return Response(500, said.encode("utf-8", "backslashreplace"), _TEXT)
 
+    def _begun(self, parts: Iterator[bytes], request: Request) -> Iterator[bytes]:
+        """The parts, of which the first is there: what fails before it is answered as an error."""
+        rest = self._rest(next(parts, b""), parts, request)
+        # Begun, so that closing it closes the handler's.
+        next(rest)
+        return rest
 
-def _answer(body: bytes, content_type: str, context: Context) -> Response:
+    def _rest(
+        self, first: bytes, parts: Iterator[bytes], request: Request
+    ) -> Generator[bytes, None, None]:
+        try:
+            yield b""
+            yield first
+            yield from parts
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._say("a streamed answer failed", _said(error), request)
+            raise PartsBroken from None
+        finally:
+            close = getattr(parts, "close", None)
+            if close is not None:
+                close()
+
+    def _say(self, what: str, said: str, request: Request) -> None:
+        say(
+            what + "\n" + said.rstrip(),
+            instance=self._environment.instance_id,
+            request_id=request.headers.get(_REQUEST_ID, ""),
+        )
+
+
+def _answer(body: Body, content_type: str, context: Context) -> Response:
     """What the handlers answer, if it can be sent; raises ValueError otherwise."""
     status = context.status
     if not isinstance(status, int) or not 200 <= status <= 599:
@@ -106,7 +135,9 @@ def _answer(body: bytes, content_type: str, context: Context) -> Response:
             raise ValueError(
                 "A header of the answer must be Latin-1 text in one line, not %r" % (value,)
             )
-    return Response(status, body, content_type, headers)
+    if isinstance(body, bytes):
+        return Response(status, body, content_type, headers)
+    return Response(status, b"", content_type, headers, body)
 
 
 def _said(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 `code/inference.py` may define model_fn(model_dir[, context]), input_fn(body, content_type[,
 context]), predict_fn(data, model[, context]) and output_fn(prediction, accept[, context]), or,
-in place of the last three, transform_fn(model, body, content_type, accept[, context]).
+in place of the last three, transform_fn(model, body, content_type, accept[, context]). Whatever
+makes the body may also yield it, in parts that are then sent as they come.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple, Union
 
 from . import codecs, defaults
 from .context import Context
 from .environment import Environment
 
 Handler = Callable[..., Any]
+
+# Whole, or in the parts in which it is to be sent.
+Body = Union[bytes, Iterator[bytes]]
 
 
 class HandlersUnusable(Exception):
@@ -52,8 +56,11 @@ class Handlers:
 
     def transform(
         self, model: Any, body: Any, content_type: str, accepts: List[str], context: Context
-    ) -> Tuple[bytes, str]:
-        """The answer's body and content type. Raises CodecError, or whatever a handler raises."""
+    ) -> Tuple[Body, str]:
+        """The answer's body and content type. Raises CodecError, or whatever a handler raises.
+
+        A body that a handler yields is an iterator, which may raise as well.
+        """
         if self._transform_fn is not None:
             result = self._transform_fn(model, body, content_type, accepts[0], context)
             return _body_of(result, "transform_fn", accepts[0])
@@ -65,6 +72,8 @@ class Handlers:
             prediction = defaults.predict(data, model)
         else:
             prediction = self._predict_fn(data, model, context)
+        if self._output_fn is None and isinstance(prediction, Iterator):
+            return _parts_of(prediction, "predict_fn"), accepts[0]
         if self._output_fn is None:
             return codecs.encode(prediction, accepts)
         return _body_of(self._output_fn(prediction, accepts[0], context), "output_fn", accepts[0])
@@ -110,15 +119,38 @@ def _takes_context(function: Handler, count: int) -> bool:
     return further.default is further.empty or further.name in ("context", "ctx", "_context")
 
 
-def _body_of(result: Any, handler: str, accept: str) -> Tuple[bytes, str]:
+def _body_of(result: Any, handler: str, accept: str) -> Tuple[Body, str]:
     content_type = accept
     if isinstance(result, tuple) and len(result) == 2:
         result, content_type = result
-    if isinstance(result, str):
-        return result.encode("utf-8"), content_type
-    if isinstance(result, (bytes, bytearray, memoryview)):
-        return bytes(result), content_type
-    raise TypeError(
-        "%s returned a %s; it must return text or bytes, alone or with their content type."
-        % (handler, type(result).__name__)
-    )
+    if isinstance(result, Iterator):
+        return _parts_of(result, handler), content_type
+    body = _bytes_of(result)
+    if body is None:
+        raise TypeError(
+            "%s returned a %s; it must return text or bytes, or an iterator of these, alone or "
+            "with their content type." % (handler, type(result).__name__)
+        )
+    return body, content_type
+
+
+def _parts_of(parts: Iterator[Any], handler: str) -> Iterator[bytes]:
+    try:
+        for part in parts:
+            encoded = _bytes_of(part)
+            if encoded is None:
+                raise TypeError(
+                    "%s yielded a %s; it must yield text or bytes." % (handler, type(part).__name__)
+                )
+            yield encoded
+    finally:
+        # The user's own clean-up, when nobody wants the rest.
+        close = getattr(parts, "close", None)
+        if close is not None:
+            close()
+
+
+def _bytes_of(value: Any) -> Optional[bytes]:
+    if isinstance(value, str):
+        return value.encode("utf-8")
+    return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else None

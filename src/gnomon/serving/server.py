@@ -12,9 +12,9 @@ import selectors
 import socket
 import threading
 import time
-from typing import Callable, Iterable, Iterator, Set
+from typing import Any, Callable, Iterable, Iterator, Set
 
-from .wire import MalformedRequest, Request, RequestReader, Response
+from .wire import MalformedRequest, PartsBroken, Request, RequestReader, Response
 
 # Requests that are worked on at once, others wait: as many as a router of Gnomon opens connections
 # to one instance. A ping needs no slot, or an instance under full load would look dead.
@@ -143,7 +143,11 @@ class Server:
                         reader.read_body(request)
                         response = self._answer(request)
                         keep_alive = request.keep_alive and not self._is_draining
-                        connection.sendall(response.encode(keep_alive))
+                        if response.parts is None:
+                            connection.sendall(response.encode(keep_alive))
+                        else:
+                            keep_alive = keep_alive and request.takes_chunks
+                            _send_parts(connection, response, keep_alive, request.takes_chunks)
                 except MalformedRequest as error:
                     said = Response(error.status, (str(error) + "\n").encode(), "text/plain")
                     connection.sendall(said.encode(keep_alive=False))
@@ -160,6 +164,21 @@ class Server:
             with self._lock:
                 self._busy -= 1
                 self._last_busy_s = time.monotonic()
+
+
+def _send_parts(
+    connection: socket.socket, response: Response, keep_alive: bool, in_chunks: bool
+) -> None:
+    pieces = response.encode_in_parts(keep_alive, in_chunks)
+    try:
+        for piece in pieces:
+            connection.sendall(piece)
+    except PartsBroken:
+        # No end of the body: its reader sees that it is not whole.
+        raise ConnectionAbortedError from None
+    finally:
+        parts: Any = response.parts
+        parts.close()
 
 
 def _is_ping(request: Request) -> bool:

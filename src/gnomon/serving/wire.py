@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
 # As large a head as Gnomon's router takes, in bytes.
 MAX_HEAD_BYTES = 64 * 1024
@@ -48,19 +48,30 @@ class MalformedRequest(Exception):
         super().__init__(reason)
 
 
+class PartsBroken(Exception):
+    """The rest of a body that is sent in parts will not come; whoever raises it has said why."""
+
+
 class Request:
     """One request. Header names are in lower case; `path` has no query."""
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path")
+    __slots__ = ("body", "headers", "keep_alive", "method", "path", "takes_chunks")
 
     def __init__(
-        self, method: str, path: str, headers: Dict[str, str], body: bytes, keep_alive: bool
+        self,
+        method: str,
+        path: str,
+        headers: Dict[str, str],
+        body: bytes,
+        keep_alive: bool,
+        takes_chunks: bool = True,
     ) -> None:
         self.method = method
         self.path = path
         self.headers = headers
         self.body = body
         self.keep_alive = keep_alive
+        self.takes_chunks = takes_chunks
 
     @property
     def announces_body(self) -> bool:
@@ -69,9 +80,9 @@ class Request:
 
 
 class Response:
-    """One answer."""
+    """One answer. With `parts` these are its body, each sent once it is there."""
 
-    __slots__ = ("body", "content_type", "headers", "status")
+    __slots__ = ("body", "content_type", "headers", "parts", "status")
 
     def __init__(
         self,
@@ -79,24 +90,41 @@ class Response:
         body: bytes = b"",
         content_type: str = "",
         headers: Optional[Mapping[str, str]] = None,
+        parts: Optional[Iterator[bytes]] = None,
     ) -> None:
         self.status = status
         self.body = body
         self.content_type = content_type
         self.headers = headers or {}
+        self.parts = parts
 
     def encode(self, keep_alive: bool) -> bytes:
         """Head and body in one piece, so that they leave in one write."""
+        body = b"" if self.status in _BODILESS else self.body
+        framing = [] if self.status in _BODILESS else ["Content-Length: %d" % len(body)]
+        return self._head(framing, keep_alive) + body
+
+    def encode_in_parts(self, keep_alive: bool, in_chunks: bool) -> Iterator[bytes]:
+        """Head and body piece by piece. Without chunks the connection's end is the body's."""
+        is_bodiless = self.status in _BODILESS
+        framing = ["Transfer-Encoding: chunked"] if in_chunks and not is_bodiless else []
+        yield self._head(framing, keep_alive)
+        for part in self.parts or ():
+            # An empty chunk would end the body.
+            if part and not is_bodiless:
+                yield b"%x\r\n%b\r\n" % (len(part), part) if in_chunks else part
+        if framing:
+            yield b"0\r\n\r\n"
+
+    def _head(self, framing: List[str], keep_alive: bool) -> bytes:
         lines = ["HTTP/1.1 %d %s" % (self.status, _REASONS.get(self.status, ""))]
         if self.content_type:
             lines.append("Content-Type: " + self.content_type)
-        body = b"" if self.status in _BODILESS else self.body
-        if self.status not in _BODILESS:
-            lines.append("Content-Length: %d" % len(body))
+        lines.extend(framing)
         lines.extend("%s: %s" % item for item in self.headers.items())
         if not keep_alive:
             lines.append("Connection: close")
-        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
 
 class RequestReader:
@@ -130,7 +158,7 @@ class RequestReader:
         keep_alive = "close" not in connection and (
             version == b"HTTP/1.1" or "keep-alive" in connection
         )
-        return Request(method, path, headers, b"", keep_alive)
+        return Request(method, path, headers, b"", keep_alive, version == b"HTTP/1.1")
 
     def read_body(self, request: Request) -> None:
         request.body = self._read_body(request.headers)

@@ -51,7 +51,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     """One side of a pair.
 
     `status` is 0 when there was no answer; `failure` then says why (deadline, refused, reset,
-    malformed, …) and is empty otherwise. A passed deadline has the deadline as its latency.
+    malformed, …) and is empty otherwise. A passed deadline has the deadline as its latency. Of a
+    streamed answer `latency_us` is to its last chunk, `first_chunk_us` to its first, if any came.
     """
 
     instance_id: str
@@ -62,6 +63,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     body: bytes
     body_bytes: int
     sha256: bytes | None = None
+    first_chunk_us: int | None = None
 
 
 class Pair(msgspec.Struct, frozen=True, tag="pair", array_like=True):

@@ -28,6 +28,16 @@ class SegmentFile:
     closed: bool
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """Closed segments that the collector has not taken over: how much, and since when the oldest
+    waits (epoch seconds; None if none does).
+    """
+
+    waiting_bytes: int
+    since_s: float | None
+
+
 def claim(root: Path, incarnation_id: str) -> tuple[Path, int]:
     """Make the directory of a new incarnation; the second is the descriptor that holds its lock."""
     root.mkdir(parents=True, exist_ok=True)
@@ -84,14 +94,18 @@ def cut_off_at_s(directory: Path) -> float | None:
     return max(written, default=directory.stat().st_mtime)
 
 
-def waiting_since_s(directory: Path) -> float | None:
-    """When the oldest closed segment was written last (epoch seconds); None if none waits."""
-    times = []
-    for path in directory.glob(f"*{CLOSED_SUFFIX}"):
-        # The collector takes them away meanwhile.
-        with contextlib.suppress(FileNotFoundError):
-            times.append(path.stat().st_mtime)
-    return min(times, default=None)
+def backlog(root: Path) -> Backlog:
+    """What waits in the whole spool."""
+    found = []
+    for directory in incarnations(root):
+        for path in directory.glob(f"*{CLOSED_SUFFIX}"):
+            # The collector takes them away meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                found.append(path.stat())
+    return Backlog(
+        sum(status.st_size for status in found),
+        min((status.st_mtime for status in found), default=None),
+    )
 
 
 def size_bytes(directory: Path) -> int:

@@ -36,16 +36,26 @@ _COUNTERS = {
         "gnomon_invocation_model_errors",
         "Requests without a 2xx answer of the model, for whatever reason.",
     ),
+    metric.OPTED_OUT: ("gnomon_mirror_opted_out", "Requests that asked not to be mirrored."),
     metric.CANDIDATES: ("gnomon_mirror_candidates", "Requests that could be mirrored."),
     metric.SAMPLED: ("gnomon_mirror_sampled", "Requests that sampling chose for the shadow."),
     metric.MIRRORED: ("gnomon_mirrored", "Copies that were sent to the shadow."),
     metric.EJECTIONS: ("gnomon_ejections", "Instances taken out of use by a router."),
     metric.EJECTED_S: ("gnomon_ejected_seconds", "Time for which instances were out of use."),
     metric.CAPTURES_LOST: ("gnomon_captures_lost", "Captured records that were dropped."),
+    metric.CAPTURES_CUT: ("gnomon_captures_cut", "Captured without the answer, a long stream."),
     metric.PAIRS_LOST: ("gnomon_pairs_lost", "Pairs that were dropped."),
+}
+_BY_REASON = {
+    metric.DROPPED_PREFIX: ("gnomon_mirror_dropped", "Chosen copies that were not sent."),
+    metric.FAILED_PREFIX: ("gnomon_invocation_failed", "Requests that the model did not answer."),
 }
 _HISTOGRAMS = {
     metric.MODEL_LATENCY_US: ("gnomon_model_latency_seconds", "How long the model took."),
+    metric.FIRST_CHUNK_US: (
+        "gnomon_first_chunk_latency_seconds",
+        "How long a streaming model took for its first chunk.",
+    ),
     metric.OVERHEAD_LATENCY_US: (
         "gnomon_overhead_latency_seconds",
         "How long the router took beside the model.",
@@ -95,15 +105,14 @@ def _families(variants: list[VariantTotals]) -> Iterator[Metric]:
             if name in one.counts:
                 counter.add_metric((one.endpoint, one.variant), one.counts[name])
         yield counter
-    dropped = CounterMetricFamily(
-        "gnomon_mirror_dropped", "Chosen copies that were not sent.", labels=(*_LABELS, "reason")
-    )
-    for one in variants:
-        for name, value in one.counts.items():
-            if name.startswith(metric.DROPPED_PREFIX):
-                reason = name.removeprefix(metric.DROPPED_PREFIX)
-                dropped.add_metric((one.endpoint, one.variant, reason), value)
-    yield dropped
+    for prefix, (family_name, said) in _BY_REASON.items():
+        counter = CounterMetricFamily(family_name, said, labels=(*_LABELS, "reason"))
+        for one in variants:
+            for name, value in one.counts.items():
+                if name.startswith(prefix):
+                    reason = name.removeprefix(prefix)
+                    counter.add_metric((one.endpoint, one.variant, reason), value)
+        yield counter
     for name, (family_name, said) in _HISTOGRAMS.items():
         histogram = HistogramMetricFamily(family_name, said, labels=_LABELS)
         for one in variants:

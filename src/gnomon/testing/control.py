@@ -22,6 +22,7 @@ from botocore.serialize import create_serializer
 
 from gnomon.aws.service import Service
 from gnomon.control import api
+from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
@@ -31,12 +32,16 @@ from gnomon.control.loop import ControlLoop
 from gnomon.control.memory_watch import MemoryWatch
 from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
-from gnomon.errors import GnomonError, ModelDataUnavailable
+from gnomon.errors import GnomonError, ModelDataNotFound
 from gnomon.hosting.host import Host
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.session import boot_id
 from gnomon.model.arn import Account
+from gnomon.model.records import ExperimentRecord
 from gnomon.model.snapshot import Update
+from gnomon.objects.local_keys import LocalKeys
+from gnomon.objects.sealed import SealedObjects
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import HostingSettings, QuotaSettings, SpoolSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
@@ -46,8 +51,10 @@ from gnomon.testing.fake_host import FakeHost, FakeMachine
 
 _LOOK_S = 0.01
 _PATIENCE_S = 20.0
-# An archive at a URL with this in it is not there; with that, it never arrives.
+# An archive at a URL with this in it is not there; with that, it was there when its model was made,
+# and has gone since; with the third, it never arrives.
 MISSING = "missing"
+GONE = "gone"
 ENDLESS = "endless"
 
 ACCOUNT = Account("us-east-1", "000000000000")
@@ -129,6 +136,18 @@ class ControlInProcess(ControlClient):
         self.transactions = transactions
         self.machine = machine
         self.clock = clock
+        self._running: list[asyncio.Task[None]] = []
+
+    def run(self) -> None:
+        """Begins its loops."""
+        works = (self.loop.run, self.memory_watch.run)
+        self._running = [asyncio.create_task(work()) for work in works]
+
+    async def rest(self) -> None:
+        """Ends its loops, after the pass that each is in: from then on, nothing is reconciled."""
+        self.loop.close()
+        self.memory_watch.close()
+        await asyncio.gather(*self._running)
 
     async def call(self, operation: str, **params: Any) -> dict[str, Any]:
         """Calls an operation as botocore would. Raises CallRefused for an error."""
@@ -156,6 +175,10 @@ async def no_incarnations(_: object) -> frozenset[str]:
     return frozenset()
 
 
+async def no_guardrail(_: ExperimentRecord) -> None:
+    """A test ends by its schedule as it is."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a control is put together with; `reached` and `finished` are the telemetry's."""
@@ -166,12 +189,20 @@ class Surroundings:
     transactions: Transactions
     reached: Callable[[str], Awaitable[frozenset[str]]] = no_incarnations
     finished: Callable[[Collection[str]], Awaitable[frozenset[str]]] = no_incarnations
+    at_end: Callable[[ExperimentRecord], Awaitable[None]] = no_guardrail
+
+
+async def check_at_creation(model_data_url: str | None) -> None:
+    """Stands in for looking whether there is an archive, when its model is made."""
+    if model_data_url and MISSING in model_data_url:
+        raise ModelDataNotFound(model_data_url)
 
 
 async def check_model_data(model_data_url: str | None) -> None:
-    """Stands in for looking whether there is an archive."""
-    if model_data_url and MISSING in model_data_url:
-        raise ModelDataUnavailable(model_data_url, "there is no object at this URL.")
+    """The same, later."""
+    await check_at_creation(model_data_url)
+    if model_data_url and GONE in model_data_url:
+        raise ModelDataNotFound(model_data_url)
 
 
 def put_together(
@@ -221,13 +252,22 @@ def put_together(
     loop = ControlLoop(
         transactions,
         EndpointReconciler(transactions, keeper, feed, cores=1024, has_weight=lambda _: True),
-        ExperimentReconciler(transactions, routers.missing, check, wake),
+        ExperimentReconciler(transactions, routers.missing, check, wake, around.at_end),
         keeper,
         routers,
     )
     loops.append(loop)
+    keys = LocalKeys(directory / "keys.json", ACCOUNT)
+    objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
     return ControlInProcess(
-        api.Api(_service(), transactions, floor, loop.ring),
+        api.Api(
+            _service(),
+            transactions,
+            floor,
+            check_at_creation,
+            Destinations(transactions, objects, keys),
+            loop.ring,
+        ),
         loop,
         feed,
         keeper,
@@ -271,13 +311,11 @@ async def running_control(
         quotas or QuotaSettings(),
     )
     control = put_together(directory, Surroundings(machine, clock, host, transactions), **hosting)
-    running = [asyncio.create_task(work()) for work in (control.loop.run, control.memory_watch.run)]
+    control.run()
     try:
         yield control
     finally:
-        control.loop.close()
-        control.memory_watch.close()
-        await asyncio.gather(*running)
+        await control.rest()
         await control.feed.close()
         await control.keeper.close()
         await host.close()

@@ -85,6 +85,58 @@ class Gate:
         await self._behaviour(request, writer)
 
 
+class Faucet:
+    """A behaviour that streams: one chunk for each `drip`, until `close` or `burst`.
+
+    With several requests at once, all get the same.
+    """
+
+    def __init__(self, content_type: str = "text/plain") -> None:
+        self._content_type = content_type
+        self._drips: list[bytes] = []
+        self._more = asyncio.Condition()
+        self._end: bytes | None = None
+
+    async def drip(self, part: bytes) -> None:
+        async with self._more:
+            self._drips.append(b"%x\r\n%b\r\n" % (len(part), part))
+            self._more.notify_all()
+
+    async def close(self) -> None:
+        """The answer is whole."""
+        await self._stop(b"0\r\n\r\n")
+
+    async def burst(self) -> None:
+        """The connection ends within the answer."""
+        await self._stop(b"")
+
+    async def _stop(self, end: bytes) -> None:
+        async with self._more:
+            self._end = end
+            self._more.notify_all()
+
+    async def __call__(self, _request: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
+            % self._content_type.encode()
+        )
+        written = 0
+        while True:
+            async with self._more:
+                await self._more.wait_for(
+                    lambda: written < len(self._drips) or self._end is not None  # noqa: B023
+                )
+            if written == len(self._drips):
+                break
+            writer.write(self._drips[written])
+            written += 1
+            await writer.drain()
+        writer.write(self._end or b"")
+        await writer.drain()
+        if not self._end:
+            writer.close()
+
+
 @dataclass
 class FakeUpstream:
     """Serves while it is entered; `behaviour` may be changed at any time.

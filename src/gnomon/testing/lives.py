@@ -24,7 +24,9 @@ from gnomon.hosting.session import boot_id, stat
 from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.snapshot import Endpoint, Incarnation
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.directory import DirectoryObjects
+from gnomon.objects.local_keys import LocalKeys
+from gnomon.objects.sealed import SealedObjects
+from gnomon.objects.stores import DirectoryObjects
 from gnomon.router.router import Router
 from gnomon.router.seal import Seal
 from gnomon.settings import QuotaSettings, RouterSettings, SpoolSettings
@@ -35,6 +37,7 @@ from gnomon.store.state import routing
 from gnomon.store.state.instances import get_capture, instances_of
 from gnomon.store.state.resources import ENDPOINTS
 from gnomon.store.telemetry import queries
+from gnomon.testing.analyses import default_analyses
 from gnomon.testing.control import (
     ACCOUNT,
     ControlClient,
@@ -277,8 +280,9 @@ async def machine_with_lives(directory: Path, faults: Faults) -> AsyncIterator[L
         async with state.reading() as connection:
             return await get_capture(connection, capture_id)
 
-    objects = DirectoryObjects(directory / "objects")
-    collector = Collector(directory / "spool", telemetry, objects, capture)
+    keys = LocalKeys(directory / "keys.json", ACCOUNT)
+    objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
+    collector = Collector(directory / "spool", telemetry, objects, capture, default_analyses)
     own = stat(os.getpid())
     assert own is not None, "this process runs"
     incarnation = Incarnation(new_id(), 0, os.getpid(), own.start_ticks, boot_id())

@@ -31,6 +31,11 @@ def invocation(endpoint_name: str, body: bytes = b"", **headers: str) -> bytes:
     return post(f"/endpoints/{endpoint_name}/invocations", body, **headers)
 
 
+def streaming(endpoint_name: str, body: bytes = b"", **headers: str) -> bytes:
+    """A request for a streamed answer."""
+    return post(f"/endpoints/{endpoint_name}/invocations-response-stream", body, **headers)
+
+
 class RawClient:
     """One connection, open while it is entered."""
 
@@ -61,6 +66,15 @@ class RawClient:
     async def ask(self, data: bytes) -> Answer:
         await self.send(data)
         return await self.read()
+
+    async def read_head(self) -> Answer:
+        """The head of an answer whose body the test reads itself, or by `read_chunk`."""
+        return await self.read(to_head_request=True)
+
+    async def read_chunk(self) -> bytes:
+        """The next chunk of a chunked body; empty is the last."""
+        size = int(await self.reader.readuntil(b"\r\n"), 16)
+        return (await self.reader.readexactly(size + 2))[:-2]
 
     async def read(self, *, to_head_request: bool = False) -> Answer:
         """The next answer, interim ones included; raises IncompleteReadError at the end."""

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import FastAPI, Query
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,6 +17,7 @@ from starlette.routing import Mount, Route
 
 from gnomon.aws.cloudwatch_protocol import is_cloudwatch
 from gnomon.aws.json_protocol import MAX_BODY_BYTES
+from gnomon.control.analyses import Analyses, AnalysisRequest
 from gnomon.control.api import Api
 from gnomon.control.cloudwatch.api import CloudWatch
 from gnomon.control.reports import Reports
@@ -23,9 +26,26 @@ from gnomon.control.totals import Scrape
 from gnomon.errors import GnomonError, MachineExhausted, ResourceNotFound, ValidationFailed
 from gnomon.stats import exposition
 
+_ANALYSIS_BODY = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "$ref": f"#/components/schemas/{AnalysisRequest.__name__}",
+                }
+            }
+        }
+    }
+}
+
 
 def build_app(
-    api: Api, cloudwatch: CloudWatch, reports: Reports, status: Status, scrape: Scrape
+    api: Api,
+    cloudwatch: CloudWatch,
+    reports: Reports,
+    analyses: Analyses,
+    status: Status,
+    scrape: Scrape,
 ) -> Starlette:
     """The whole application of the control process."""
 
@@ -49,16 +69,17 @@ def build_app(
 
     return Starlette(
         routes=[
-            Mount("/gnomon/v1", build_extensions(reports, status)),
+            Mount("/gnomon/v1", build_extensions(reports, analyses, status)),
             Route("/metrics", metrics),
             Route("/{path:path}", aws, methods=["GET", "POST", "PUT", "DELETE", "HEAD"]),
         ]
     )
 
 
-def build_extensions(reports: Reports, status: Status) -> FastAPI:
+def build_extensions(reports: Reports, analyses: Analyses, status: Status) -> FastAPI:
     """What AWS has no word for; its OpenAPI is at /gnomon/v1/openapi.json."""
     app = FastAPI(title="Gnomon", version="1", docs_url=None, redoc_url=None)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
 
     @app.exception_handler(GnomonError)
     async def _refused(_request: Request, error: Exception) -> JSONResponse:
@@ -92,9 +113,33 @@ def build_extensions(reports: Reports, status: Status) -> FastAPI:
         """Production and shadow side by side, the mirror's counts, the pairs."""
         return await reports.experiment(name)
 
+    @app.get("/experiments/{name}/analysis")
+    async def read_analysis(name: str) -> dict[str, Any]:
+        """How the experiment is judged: rules and their margins, what is compared how, and what
+        Gnomon does of its own accord.
+        """
+        return await analyses.show(name)
+
+    @app.put("/experiments/{name}/analysis", openapi_extra=_ANALYSIS_BODY)
+    async def set_analysis(name: str, request: Request) -> dict[str, Any]:
+        """Set it. What is left out is as the settings have it. Other settings than before begin the
+        counts of a running test anew.
+        """
+        return await analyses.set(name, await request.body())
+
     @app.get("/endpoints/{name}/metrics")
     async def read_endpoint_metrics(name: str) -> dict[str, Any]:
         """All that was counted on an endpoint since it was made, by variant."""
         return await reports.endpoint(name)
 
     return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the bodies that are no pydantic models."""
+    _, schemas = msgspec.json.schema_components(
+        [AnalysisRequest], ref_template="#/components/schemas/{name}"
+    )
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+    return document

@@ -1,9 +1,12 @@
 import pytest
 
+from gnomon.stats.comparators import Comparison
+from gnomon.stats.state import PairState
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.store.telemetry import ingest, queries
-from gnomon.store.telemetry.queries import PairSummary, Position, Scope
+from gnomon.store.telemetry.queries import Position, Scope
+from gnomon.testing import frames as build
 
 
 @pytest.fixture
@@ -25,23 +28,6 @@ def _metric(**changes):
         "name": "n",
     }
     return row | changes
-
-
-def _pair(event_id, **changes):
-    sides = {
-        f"{side}_{name}": value
-        for side in ("production", "shadow")
-        for name, value in {
-            "variant_id": side,
-            "instance_id": "i",
-            "status": 200,
-            "failure": "",
-            "latency_us": 1,
-            "body_bytes": 1,
-        }.items()
-    }
-    row = {"experiment_id": "x1", "event_id": event_id, "endpoint_id": "e1", "at_s": 1.5}
-    return row | sides | {"same": True, "difference": ""} | changes
 
 
 async def _metrics(database, scope):
@@ -125,39 +111,49 @@ def test_a_scope_is_one_experiment_or_one_endpoint(ids):
         Scope(**ids)
 
 
-async def test_a_pair_counts_once_however_often_it_is_added(database):
-    for _ in range(2):
+def _state(*event_ids, at_s=build.AT_S):
+    state = PairState(block_us=1_000_000)
+    for event_id in event_ids:
+        state.add(build.pair(event_id, at_s=at_s), Comparison(same=True))
+    return state
+
+
+async def test_what_is_kept_of_pairs_is_merged_for_each_analysis(database):
+    for analysis, states in (("a", (_state("1"), _state("2", "3"))), ("b", (_state("4"),))):
+        for state in states:
+            async with database.writing() as connection:
+                await ingest.merge_pair_state(connection, "x1", analysis, state, 0.0)
+    async with database.reading() as connection:
+        assert await queries.pair_state(connection, "x1", "a") == _state("1", "2", "3")
+        assert (await queries.pair_state(connection, "x1", "b")).pairs == 1
+        assert await queries.pair_state(connection, "x2", "a") is None
+
+
+async def test_blocks_are_settled_up_to_the_moment_from_which_pairs_may_still_come(database):
+    for seconds, before_s in ((0, 0.0), (5, build.AT_S + 5)):
+        state = _state(f"{seconds}", at_s=build.AT_S + seconds)
         async with database.writing() as connection:
-            await ingest.add_pairs(connection, [_pair("a"), _pair("b")])
+            await ingest.merge_pair_state(connection, "x1", "a", state, before_s)
     async with database.reading() as connection:
-        assert (await queries.pair_summary(connection, "x1")).pairs == 2
+        found = await queries.pair_state(connection, "x1", "a")
+    assert found.settled.ratios == 1
+    assert len(found.blocks) == 1
 
 
-async def test_a_summary_tells_how_the_pairs_compare(database):
-    rows = [
-        _pair("a"),
-        _pair("b", same=False, difference="body"),
-        _pair("c", same=None, shadow_failure="deadline", shadow_status=0),
-        _pair("d", same=None, shadow_failure="deadline", shadow_status=0),
-        _pair("e", same=False, shadow_status=500),
-        _pair("f", same=False, shadow_status=424),
-        _pair("g", experiment_id="x2"),
-    ]
-    async with database.writing() as connection:
-        await ingest.add_pairs(connection, rows)
+async def test_progress_is_noted_now_and_then_however_long_a_test_runs(database):
+    for second in range(0, 3600, 5):
+        state = _state(f"{second}", at_s=build.AT_S + second)
+        async with database.writing() as connection:
+            await ingest.merge_pair_state(connection, "x1", "a", state, build.AT_S + second)
     async with database.reading() as connection:
-        assert await queries.pair_summary(connection, "x1") == PairSummary(
-            pairs=6,
-            same=1,
-            different=3,
-            unknown=2,
-            shadow_errors={"deadline": 2, "5xx": 1, "4xx": 1},
-        )
-
-
-async def test_an_experiment_without_pairs_has_an_empty_summary(database):
-    async with database.reading() as connection:
-        assert await queries.pair_summary(connection, "x1") == PairSummary(0, 0, 0, 0, {})
+        points = await queries.pair_progress_of(connection, "x1", "a")
+    assert 100 < len(points) < 360
+    times = [point.at_s for point in points]
+    assert times == sorted(times)
+    assert times[1] - times[0] == 10
+    assert times[-1] - times[-2] > 30
+    # All complete blocks of the pairs so far: the newest may grow.
+    assert all(point.blocks.ratios == point.pairs - 1 for point in points)
 
 
 async def test_barriers_tell_which_incarnations_reached_them(database):

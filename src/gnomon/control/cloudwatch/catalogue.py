@@ -30,9 +30,17 @@ class Metric(Protocol):
         """CloudWatch's word for the unit."""
 
     async def read(
-        self, connection: AsyncConnection, variants: Collection[Variant], periods: Periods
+        self,
+        connection: AsyncConnection,
+        variants: Collection[Variant],
+        periods: Periods,
+        *,
+        only_sums: bool = False,
     ) -> dict[int, Distribution]:
-        """The index of a period to what was measured in it; empty periods are left out."""
+        """The index of a period to what was measured in it; empty periods are left out.
+
+        With `only_sums` no more than the number of samples and their sum need be right.
+        """
 
     async def exists(
         self, connection: AsyncConnection, variant: Variant, since_minute: int
@@ -48,10 +56,17 @@ class Counted:
     unit: str = "None"
 
     async def read(
-        self, connection: AsyncConnection, variants: Collection[Variant], periods: Periods
+        self,
+        connection: AsyncConnection,
+        variants: Collection[Variant],
+        periods: Periods,
+        *,
+        only_sums: bool = False,  # noqa: ARG002 - there is nothing else
     ) -> dict[int, Distribution]:
         of = await series.counts_by_period(connection, variants, metric.INVOCATIONS, periods)
-        counted = await series.counts_by_period(connection, variants, self.name, periods)
+        counted = of
+        if self.name != metric.INVOCATIONS:
+            counted = await series.counts_by_period(connection, variants, self.name, periods)
         # An error belongs to an invocation, but may be counted in the minute behind it.
         return {
             period: _ones(
@@ -75,7 +90,12 @@ class PerInstance:
     unit: str = "None"
 
     async def read(
-        self, connection: AsyncConnection, variants: Collection[Variant], periods: Periods
+        self,
+        connection: AsyncConnection,
+        variants: Collection[Variant],
+        periods: Periods,
+        *,
+        only_sums: bool = False,  # noqa: ARG002 - there is nothing else
     ) -> dict[int, Distribution]:
         of = await series.counts_by_period(connection, variants, metric.INVOCATIONS, periods)
         total = await series.counts_by_period(
@@ -100,12 +120,28 @@ class Measured:
     unit: str
 
     async def read(
-        self, connection: AsyncConnection, variants: Collection[Variant], periods: Periods
+        self,
+        connection: AsyncConnection,
+        variants: Collection[Variant],
+        periods: Periods,
+        *,
+        only_sums: bool = False,
     ) -> dict[int, Distribution]:
-        found = await series.histograms_by_period(connection, variants, self.name, periods)
         sums = await series.counts_by_period(
             connection, variants, self.name + metric.SUM_SUFFIX, periods
         )
+        if only_sums:
+            # Histograms are many, and long: a month of them takes half a second.
+            numbers = await series.counts_by_period(
+                connection, variants, self.name + metric.NUMBER_SUFFIX, periods
+            )
+            return {
+                period: Distribution(
+                    {sums.get(period, 0.0) / number: number}, sums.get(period, 0.0)
+                )
+                for period, number in numbers.items()
+            }
+        found = await series.histograms_by_period(connection, variants, self.name, periods)
         return {
             period: Distribution.of_histogram(histogram.counts, sums.get(period))
             for period, histogram in found.items()

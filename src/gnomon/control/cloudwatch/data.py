@@ -75,7 +75,7 @@ async def _series(
     wanted = query["MetricStat"]
     compute = named(wanted["Stat"], "Stat")
     window = readings.window(params, wanted["Period"])
-    _, periods = await readings.read(wanted["Metric"], wanted.get("Unit"), window)
+    _, periods = await readings.read(wanted["Metric"], wanted.get("Unit"), window, [wanted["Stat"]])
     values = [(at, compute(distribution)) for at, distribution in periods]
     points = [(at, value) for at, value in values if value is not None]
     if params.get("ScanBy", "TimestampDescending") == "TimestampDescending":

@@ -8,7 +8,7 @@ than a resolution is kept for is not there, as on CloudWatch: one minute for 15 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from gnomon.store.telemetry.series import Periods, Variant
 MINUTE_S = 60
 # What CloudWatch takes below a minute; here they show what a minute has.
 _HIGH_RESOLUTION = frozenset({1, 5, 10, 20, 30})
+_SUMS = frozenset({"SampleCount", "Sum", "Average"})
 _DIMENSIONS = frozenset({"EndpointName", "VariantName"})
 
 
@@ -79,21 +80,22 @@ class Readings:
         return window(params, period_s, self.transactions.clock.now_s(), self.kept)
 
     async def read(
-        self, metric: Mapping[str, Any], unit: str | None, of: Window
+        self, metric: Mapping[str, Any], unit: str | None, of: Window, statistics: Collection[str]
     ) -> tuple[str, Iterator[tuple[dt.datetime, Distribution]]]:
         """The metric's unit and its periods, in order of time; none for what is not known.
 
-        `metric` has Namespace, MetricName and Dimensions.
+        `metric` has Namespace, MetricName and Dimensions; `statistics` is what will be asked of the
+        periods.
         """
         known = METRICS.get((metric.get("Namespace", ""), metric.get("MetricName", "")))
         if known is None or unit not in {None, known.unit}:
             return unit or "None", iter(())
         variants = await self._variants(metric.get("Dimensions") or ())
-        found = await self._periods(known, variants, of)
+        found = await self._periods(known, variants, of, only_sums=_SUMS.issuperset(statistics))
         return known.unit, ((of.at(index), found[index]) for index in sorted(found))
 
     async def _periods(
-        self, metric: Metric, variants: Sequence[Variant], of: Window
+        self, metric: Metric, variants: Sequence[Variant], of: Window, *, only_sums: bool
     ) -> dict[int, Distribution]:
         oldest_s = self.transactions.clock.now_s() - kept_s(self.kept, of.period_s // MINUTE_S)
         # Whole periods are left out, so that one that is half gone is not shown as half as much.
@@ -104,7 +106,7 @@ class Readings:
         if not variants or periods.from_minute >= periods.to_minute:
             return {}
         async with self.telemetry.reading() as connection:
-            found = await metric.read(connection, variants, periods)
+            found = await metric.read(connection, variants, periods, only_sums=only_sums)
         return {index + gone: distribution for index, distribution in found.items()}
 
     async def _variants(self, dimensions: Sequence[Mapping[str, str]]) -> list[Variant]:

@@ -23,7 +23,7 @@ async def get_metric_statistics(readings: Readings, params: Mapping[str, Any]) -
             f"{_MOST_POINTS:,}. You may reduce the datapoints requested by increasing Period, or "
             "decreasing the time range."
         )
-    unit, periods = await readings.read(params, params.get("Unit"), window)
+    unit, periods = await readings.read(params, params.get("Unit"), window, [*basic, *extended])
     points = []
     for at, distribution in periods:
         point: dict[str, Any] = {"Timestamp": at, "Unit": unit}

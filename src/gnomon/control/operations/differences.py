@@ -8,8 +8,8 @@ from __future__ import annotations
 
 DIFFERENCES: dict[str, str] = {
     "CreateModel": (
-        "Nothing is looked for at ModelDataUrl until an instance starts: a model may be made "
-        "before its archive."
+        "Something must be at ModelDataUrl; what is in the archive is seen when an instance "
+        "starts. A store that does not answer within 10 s is a ValidationException that says so."
     ),
     "CreateEndpointConfig": (
         "A plain shadow's share is its weight over production's; more than production's "

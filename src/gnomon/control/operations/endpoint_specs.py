@@ -60,6 +60,7 @@ async def _captures(call: Call, config: Params) -> tuple[Capture, ...]:
         config["DestinationS3Uri"],
         headers.get("CsvContentTypes") or [],
         headers.get("JsonContentTypes") or [],
+        config.get("KmsKeyId") or "",
     )
     modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
     return (
@@ -74,7 +75,11 @@ async def _captures(call: Call, config: Params) -> tuple[Capture, ...]:
 
 
 async def define_capture(
-    call: Call, destination: str, csv_content_types: list[str], json_content_types: list[str]
+    call: Call,
+    destination: str,
+    csv_content_types: list[str],
+    json_content_types: list[str],
+    kms_key: str,
 ) -> str:
     """Keeps where records go under a new capture id. A destination that is no place is refused."""
     try:
@@ -86,6 +91,7 @@ async def define_capture(
         destination=destination.rstrip("/"),
         csv_content_types=tuple(csv_content_types),
         json_content_types=tuple(json_content_types),
+        kms_key=kms_key,
     )
     await add_capture(call.connection, capture_id, definition)
     return capture_id

@@ -76,10 +76,13 @@ def _variant(
     serving = record.serving.variant(variant.name) if record.serving else None
     # One that is on its way out is wanted no more: nothing of it is desired.
     desired = record.desired.variant(variant.name)
-    current = sum(
-        instance.variant_id == variant.id and instance.fingerprint == variant.fingerprint
+    current = [
+        instance
         for instance in instances
-    )
+        if instance.variant_id == variant.id and instance.fingerprint == variant.fingerprint
+    ]
+    # An image is resolved when an instance is made: a test that comes and goes changes none.
+    resolved_at_s = min((i.created_at_s for i in current), default=record.modified_at_s)
     status = variant_status(record, variant.name)
     return {
         "VariantName": variant.name,
@@ -87,12 +90,12 @@ def _variant(
             {
                 "SpecifiedImage": variant.container.image,
                 "ResolvedImage": variant.container.image,
-                "ResolutionTime": datetime.fromtimestamp(record.modified_at_s, UTC),
+                "ResolutionTime": datetime.fromtimestamp(resolved_at_s, UTC),
             }
         ],
         "CurrentWeight": serving.weight if serving else None,
         "DesiredWeight": desired.weight if desired else 0.0,
-        "CurrentInstanceCount": current,
+        "CurrentInstanceCount": len(current),
         "DesiredInstanceCount": desired.count if desired else 0,
         "VariantStatus": [
             {

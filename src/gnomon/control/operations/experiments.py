@@ -29,6 +29,7 @@ from gnomon.model.experiment import ExperimentPlan, ModelVariant
 from gnomon.model.lifecycle import UNFINISHED_EXPERIMENT
 from gnomon.model.records import EndpointRecord, ExperimentRecord
 from gnomon.model.spec import EndpointSpec, VariantSpec
+from gnomon.store.state.analyses import remove_analysis
 from gnomon.store.state.resources import (
     ENDPOINT_CONFIGS,
     ENDPOINTS,
@@ -73,6 +74,7 @@ async def create_inference_experiment(call: Call, params: Params) -> dict[str, A
             sampling_percentage=percentage,
             data_storage=storage,
             capture_id=await capture_of(call, storage),
+            kms_key=params.get("KmsKey"),
             creates_endpoint=endpoint is None,
         ),
     )
@@ -112,6 +114,7 @@ async def describe_inference_experiment(call: Call, params: Params) -> dict[str,
             for variant in (plan.production, plan.shadow)
         ],
         "DataStorageConfig": plan.data_storage,
+        "KmsKey": plan.kms_key,
         "ShadowModeConfig": {
             "SourceModelVariantName": plan.production.variant_name,
             "ShadowModelVariants": [
@@ -161,6 +164,7 @@ async def delete_inference_experiment(call: Call, params: Params) -> dict[str, A
     for config in await ENDPOINT_CONFIGS.where(call.connection, experiment_id=record.id):
         if not await config_is_used(call.connection, config.name):
             await ENDPOINT_CONFIGS.remove(call.connection, config.id)
+    await remove_analysis(call.connection, record.id)
     await EXPERIMENTS.remove(call.connection, record.id)
     return {"InferenceExperimentArn": record.arn}
 
@@ -183,6 +187,7 @@ async def capture_of(call: Call, storage: Params | None) -> str | None:
         storage["Destination"],
         types.get("CsvContentTypes") or [],
         types.get("JsonContentTypes") or [],
+        storage.get("KmsKey") or "",
     )
 
 

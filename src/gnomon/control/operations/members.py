@@ -45,7 +45,6 @@ class Refused:
 Treatment = Honoured | Echoed | Refused
 
 _UNSUPPORTED = "One or more endpoint features are not supported using this configuration."
-_KEYS_LATER = "Gnomon does not encrypt with KMS keys yet. Leave the member out."
 _ONE_MODEL = "an instance serves one model."
 _NO_PACKAGES = "Gnomon has no model packages. Give Image and ModelDataUrl."
 _GZIP_ONLY = "Gnomon takes one gzip-compressed archive. Give S3DataType S3Object and Gzip."
@@ -54,6 +53,9 @@ _DONE = Honoured()
 _NO_NETWORK = Echoed("instances run on this machine's network")
 _NO_ROLES = Echoed("instances run as the user that runs Gnomon")
 _NO_VOLUMES = Echoed("instances use this machine's disk")
+_VOLUME_KEY = Echoed(
+    "it is checked as the other keys are, but instances use this machine's disk: encrypt that"
+)
 
 
 def _all(*names: str) -> dict[str, Treatment]:
@@ -110,7 +112,7 @@ MEMBERS: dict[str, dict[str, Treatment]] = {
         "EnableNetworkIsolation": _NO_NETWORK,
         "MetricsConfig": Echoed("every metric is published each minute"),
         "CrossRegionTrafficConfig": Echoed("there is one place that requests can go to"),
-        "KmsKeyId": Refused(_KEYS_LATER),
+        "KmsKeyId": _VOLUME_KEY,
         "AsyncInferenceConfig": Refused(_UNSUPPORTED),
         "ExplainerConfig": Refused(_UNSUPPORTED),
     },
@@ -149,7 +151,7 @@ MEMBERS: dict[str, dict[str, Treatment]] = {
     "DataCaptureConfig": {
         **_all("EnableCapture", "InitialSamplingPercentage", "DestinationS3Uri", "CaptureOptions"),
         "CaptureContentTypeHeader": _DONE,
-        "KmsKeyId": Refused(_KEYS_LATER),
+        "KmsKeyId": _DONE,
     },
     "CaptureOption": _all("CaptureMode"),
     "CaptureContentTypeHeader": _all("CsvContentTypes", "JsonContentTypes"),
@@ -190,7 +192,7 @@ MEMBERS: dict[str, dict[str, Treatment]] = {
         **_all("Name", "Type", "Schedule", "Description", "EndpointName", "ModelVariants"),
         **_all("DataStorageConfig", "ShadowModeConfig", "Tags"),
         "RoleArn": _NO_ROLES,
-        "KmsKey": Refused(_KEYS_LATER),
+        "KmsKey": _VOLUME_KEY,
     },
     "InferenceExperimentSchedule": _all("StartTime", "EndTime"),
     "ModelVariantConfig": _all("ModelName", "VariantName", "InfrastructureConfig"),
@@ -200,8 +202,7 @@ MEMBERS: dict[str, dict[str, Treatment]] = {
         "InstanceCount": Honoured("at least 1"),
     },
     "InferenceExperimentDataStorageConfig": {
-        **_all("Destination", "ContentType"),
-        "KmsKey": Refused(_KEYS_LATER),
+        **_all("Destination", "ContentType", "KmsKey"),
     },
     "ShadowModeConfig": _all("SourceModelVariantName", "ShadowModelVariants"),
     "ShadowModelVariantConfig": {

@@ -18,12 +18,20 @@ from gnomon.store.state.resources import MODELS
 _MAX_ENVIRONMENT = 32 * 1024
 
 
+def model_data_url(params: Params) -> str | None:
+    """Where the archive of a CreateModel request is, if it has one.
+
+    Raises ValidationFailed for a container that Gnomon cannot run.
+    """
+    return container_of(params).model_data_url
+
+
 async def create_model(call: Call, params: Params) -> dict[str, Any]:
+    """Adds the model; `model_data_url` has seen its container."""
     name = params["ModelName"]
     arn = call.account.arn(MODEL, name)
     if await MODELS.find(call.connection, name):
         raise ValidationFailed(f'Cannot create already existing model "{arn}".')
-    container_of(params)
     record = ModelRecord(
         id=call.new_id(),
         name=name,

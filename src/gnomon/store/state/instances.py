@@ -36,17 +36,19 @@ async def get_instance(connection: AsyncConnection, id_: str) -> InstanceRecord 
 
 async def instances_of(
     connection: AsyncConnection,
-    endpoint_id: str | None = None,
+    endpoint_id: str | Sequence[str] | None = None,
     statuses: Sequence[str] | None = None,
     ended_since_s: float | None = None,
 ) -> list[InstanceRecord]:
-    """Instances, oldest first: of one endpoint or all, in these statuses or any.
+    """Instances, oldest first: of one endpoint, of several or of all, in these statuses or any.
 
     `ended_since_s` adds those that ended at or after that time.
     """
     query = select(_instances).order_by(_instances.c.id)
-    if endpoint_id is not None:
+    if isinstance(endpoint_id, str):
         query = query.where(_instances.c.endpoint_id == endpoint_id)
+    elif endpoint_id is not None:
+        query = query.where(_instances.c.endpoint_id.in_(endpoint_id))
     if statuses is not None:
         wanted: Any = _instances.c.status.in_(statuses)
         if ended_since_s is not None:

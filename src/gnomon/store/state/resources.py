@@ -96,6 +96,11 @@ class Resource(Generic[Record]):
         """The first `limit` rows that pass the filters and lie behind the sort key `after`."""
         columns = [self.table.c[name] for name in _ORDERS[sort_by]]
         chosen = select(self.table.c.id).where(*self._passing(filters))
+        if filters.status is not None:
+            status = self.table.c.status
+            # By name the index of names is walked until the page is full: joined to '' the status
+            # is no reason to sort all rows that have it instead (`scripts/bench api`).
+            chosen = chosen.where((status + "" if sort_by == "Name" else status) == filters.status)
         if after is not None:
             place, mark = tuple_(*columns), tuple_(*after)
             chosen = chosen.where(place < mark if descending else place > mark)
@@ -139,8 +144,6 @@ class Resource(Generic[Record]):
         if filters.name_contains:
             name = filters.name_contains.lower()
             conditions.append(columns.name_key.contains(name, autoescape=True))
-        if filters.status is not None:
-            conditions.append(columns.status == filters.status)
         for column, after_s, before_s in (
             ("created_at_s", filters.created_after_s, filters.created_before_s),
             ("modified_at_s", filters.modified_after_s, filters.modified_before_s),

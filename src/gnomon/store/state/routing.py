@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,12 +33,19 @@ async def next_version(connection: AsyncConnection) -> int:
 
 async def published(connection: AsyncConnection, endpoint_id: str) -> Endpoint | None:
     """What routers are told of an endpoint now."""
-    entry = (
-        await connection.execute(
-            select(_routes.c.entry).where(_routes.c.endpoint_id == endpoint_id)
+    return (await published_of(connection, [endpoint_id])).get(endpoint_id)
+
+
+async def published_of(
+    connection: AsyncConnection, endpoint_ids: Sequence[str]
+) -> dict[str, Endpoint]:
+    """The same of several, by id; those that routers are told nothing of are left out."""
+    rows = await connection.execute(
+        select(_routes.c.endpoint_id, _routes.c.entry).where(
+            _routes.c.endpoint_id.in_(endpoint_ids), _routes.c.entry.is_not(None)
         )
-    ).scalar()
-    return None if entry is None else msgspec.msgpack.decode(entry, type=Endpoint)
+    )
+    return {row.endpoint_id: msgspec.msgpack.decode(row.entry, type=Endpoint) for row in rows}
 
 
 async def publish(

@@ -184,3 +184,15 @@ events = Table(
     Column("after", String(16), nullable=False),
     Column("reason", Text, nullable=False),
 )
+
+# How experiments are judged that have settings of their own.
+analyses = Table(
+    "analyses",
+    metadata,
+    Column("experiment_id", String(26), primary_key=True),
+    Column("id", String(26), nullable=False),
+    Column("since_s", Float),
+    # AnalysisSettings and Guardrails (gnomon.model.analysis).
+    Column("settings", Text, nullable=False),
+    Column("guardrails", Text, nullable=False),
+)

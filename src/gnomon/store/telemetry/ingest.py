@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Insert, Table, and_, delete, select
+from sqlalchemy import Insert, Table, and_, delete, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gnomon.stats import state
 from gnomon.stats.histogram import Histogram
+from gnomon.stats.state import PairState
 from gnomon.store.telemetry.tables import (
     barriers,
     finished_incarnations,
@@ -22,11 +24,17 @@ from gnomon.store.telemetry.tables import (
     metric_counts,
     metric_histograms,
     metric_totals,
-    pairs,
+    pair_progress,
+    pair_states,
     spool_positions,
 )
 
 Row = Mapping[str, Any]
+
+# The first points of a test's progress are so far apart; later ones, so that there are at most some
+# hundreds.
+_PROGRESS_S = 10.0
+_PROGRESS_POINTS = 100.0
 
 _counts_decoder = msgspec.msgpack.Decoder(dict[int, int])
 
@@ -77,10 +85,62 @@ async def merge_histograms(connection: AsyncConnection, table: Table, rows: Sequ
         )
 
 
-async def add_pairs(connection: AsyncConnection, rows: Sequence[Row]) -> None:
-    """Add pairs; one whose experiment and event are there already changes nothing."""
-    if rows:
-        await connection.execute(sqlite.insert(pairs).on_conflict_do_nothing(), list(rows))
+async def merge_pair_state(
+    connection: AsyncConnection,
+    experiment_id: str,
+    analysis_id: str,
+    added: PairState,
+    settled_before_s: float,
+) -> None:
+    """Add what is kept of some pairs to what is kept of all, and settle blocks up to a moment.
+
+    Time and again what there is of complete blocks is kept beside, for what a report shows over
+    time.
+    """
+    of = {"experiment_id": experiment_id, "analysis_id": analysis_id}
+    table = pair_states
+    stored = await connection.scalar(
+        select(table.c.state).where(
+            table.c.experiment_id == experiment_id, table.c.analysis_id == analysis_id
+        )
+    )
+    whole = added
+    if stored is not None:
+        whole = state.decode(stored)
+        whole.merge(added)
+    whole.settle(settled_before_s)
+    insert = sqlite.insert(table)
+    await connection.execute(
+        _upsert(insert, table, {"state": insert.excluded.state}),
+        {**of, "state": state.encode(whole)},
+    )
+    await _note_progress(connection, of, whole)
+
+
+async def _note_progress(
+    connection: AsyncConnection, of: Mapping[str, str], whole: PairState
+) -> None:
+    """A point now and then: at most some hundreds of them, however long a test runs."""
+    at_s = max(whole.blocks, default=0) * whole.block_us / 1e6
+    mine = [pair_progress.c[name] == value for name, value in of.items()]
+    first_s, last_s = (
+        await connection.execute(
+            select(func.min(pair_progress.c.at_s), func.max(pair_progress.c.at_s)).where(*mine)
+        )
+    ).one()
+    if last_s is not None:
+        age_s = max(0.0, at_s - first_s)
+        if at_s < last_s + max(_PROGRESS_S, age_s / _PROGRESS_POINTS):
+            return
+    blocks = whole.settled_with_open()
+    if blocks.ratios:
+        row = {
+            **of,
+            "at_s": at_s,
+            "pairs": whole.pairs,
+            "blocks": msgspec.msgpack.encode(blocks),
+        }
+        await connection.execute(sqlite.insert(pair_progress).on_conflict_do_nothing(), row)
 
 
 async def add_barrier(

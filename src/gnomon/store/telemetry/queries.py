@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Table, case, func, select
+import msgspec
+from sqlalchemy import ColumnElement, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gnomon.stats import state
+from gnomon.stats.blocks import Settled
 from gnomon.stats.histogram import Histogram
+from gnomon.stats.state import PairState
 from gnomon.store.telemetry.ingest import decode_counts
 from gnomon.store.telemetry.tables import (
     barriers,
@@ -20,9 +24,12 @@ from gnomon.store.telemetry.tables import (
     metric_counts,
     metric_histograms,
     metric_totals,
-    pairs,
+    pair_progress,
+    pair_states,
     spool_positions,
 )
+
+_blocks_decoder = msgspec.msgpack.Decoder(Settled)
 
 
 @dataclass(frozen=True)
@@ -50,18 +57,12 @@ class InstanceMetrics:
 
 
 @dataclass(frozen=True)
-class PairSummary:
-    """How an experiment's pairs compare.
+class Progress:
+    """The complete blocks of an experiment's pairs at a moment, in epoch seconds."""
 
-    `shadow_errors` maps a failure (deadline, refused, …), or `4xx` or `5xx` for an answer with
-    such a status, to the number of pairs whose shadow had it.
-    """
-
+    at_s: float
     pairs: int
-    same: int
-    different: int
-    unknown: int
-    shadow_errors: dict[str, int]
+    blocks: Settled
 
 
 async def metrics(connection: AsyncConnection, scope: Scope) -> list[InstanceMetrics]:
@@ -113,24 +114,30 @@ async def totals(connection: AsyncConnection) -> list[Totals]:
     return [found[key] for key in sorted(found)]
 
 
-async def pair_summary(connection: AsyncConnection, experiment_id: str) -> PairSummary:
-    """How the pairs of an experiment compare."""
-    mine = pairs.c.experiment_id == experiment_id
-    totals = select(
-        func.count(pairs.c.event_id),
-        func.count().filter(pairs.c.same.is_(True)),
-        func.count().filter(pairs.c.same.is_(False)),
-    ).where(mine)
-    total, same, different = (await connection.execute(totals)).one()
-    error = case(
-        (pairs.c.shadow_failure != "", pairs.c.shadow_failure),
-        (pairs.c.shadow_status >= 500, "5xx"),
-        (pairs.c.shadow_status >= 400, "4xx"),
-        else_="",
+async def pair_state(
+    connection: AsyncConnection, experiment_id: str, analysis_id: str
+) -> PairState | None:
+    """What is kept of an experiment's pairs by one of its analyses; None where there are none."""
+    table = pair_states.c
+    stored = await connection.scalar(
+        select(table.state).where(
+            table.experiment_id == experiment_id, table.analysis_id == analysis_id
+        )
     )
-    grouped = select(error, func.count()).where(mine).group_by(error)
-    errors = {name: count for name, count in await connection.execute(grouped) if name}
-    return PairSummary(total, same, different, total - same - different, errors)
+    return None if stored is None else state.decode(stored)
+
+
+async def pair_progress_of(
+    connection: AsyncConnection, experiment_id: str, analysis_id: str
+) -> list[Progress]:
+    """How it came about, oldest first."""
+    table = pair_progress.c
+    rows = await connection.execute(
+        select(table.at_s, table.pairs, table.blocks)
+        .where(table.experiment_id == experiment_id, table.analysis_id == analysis_id)
+        .order_by(table.at_s)
+    )
+    return [Progress(at_s, pairs, _blocks_decoder.decode(blocks)) for at_s, pairs, blocks in rows]
 
 
 async def reached_barrier(connection: AsyncConnection, barrier_id: str) -> frozenset[str]:

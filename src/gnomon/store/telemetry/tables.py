@@ -79,30 +79,26 @@ histogram_totals = Table(
     PrimaryKeyConstraint("endpoint_id", "variant_id", "name"),
 )
 
-# Both answers to one mirrored request. A status of 0 is no answer, and the failure says why.
-# `same` is null where it cannot be known; `difference` says why not, or why they differ.
-pairs = Table(
-    "pairs",
+# All that is kept of an experiment's pairs, as one of its analyses counts them
+# (`gnomon.stats.state`), and what its complete blocks were as time
+# went by.
+pair_states = Table(
+    "pair_states",
     metadata,
     Column("experiment_id", String, nullable=False),
-    Column("event_id", String, nullable=False),
-    Column("endpoint_id", String, nullable=False),
+    Column("analysis_id", String, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("experiment_id", "analysis_id"),
+)
+pair_progress = Table(
+    "pair_progress",
+    metadata,
+    Column("experiment_id", String, nullable=False),
+    Column("analysis_id", String, nullable=False),
     Column("at_s", Float, nullable=False),
-    Column("production_variant_id", String, nullable=False),
-    Column("shadow_variant_id", String, nullable=False),
-    Column("production_instance_id", String, nullable=False),
-    Column("shadow_instance_id", String, nullable=False),
-    Column("production_status", Integer, nullable=False),
-    Column("shadow_status", Integer, nullable=False),
-    Column("production_failure", String, nullable=False),
-    Column("shadow_failure", String, nullable=False),
-    Column("production_latency_us", BigInteger, nullable=False),
-    Column("shadow_latency_us", BigInteger, nullable=False),
-    Column("production_body_bytes", BigInteger, nullable=False),
-    Column("shadow_body_bytes", BigInteger, nullable=False),
-    Column("same", Boolean, nullable=True),
-    Column("difference", String, nullable=False),
-    PrimaryKeyConstraint("experiment_id", "event_id"),
+    Column("pairs", BigInteger, nullable=False),
+    Column("blocks", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("experiment_id", "analysis_id", "at_s"),
 )
 
 # Which incarnation has said all that it has to say of what the barrier ends.

@@ -3,14 +3,27 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gnomon.objects.directory import DirectoryObjects
-from gnomon.objects.store import ObjectNotFound, ObjectStoreFailed
+from gnomon.objects.store import Credentials, ObjectNotFound, ObjectStoreFailed
+from gnomon.objects.stores import DirectoryObjects, S3Objects
 from gnomon.objects.url import ObjectUrlInvalid
+from gnomon.testing.s3_server import REGION
 
 
 @pytest.fixture
-def objects(tmp_path):
+def directory(tmp_path):
     return DirectoryObjects(tmp_path / "objects")
+
+
+@pytest.fixture(params=["directory", pytest.param("s3", marks=[pytest.mark.slow, pytest.mark.e2e])])
+async def objects(request):
+    """What both kinds of store do, each does."""
+    if request.param == "directory":
+        return request.getfixturevalue("directory")
+    store = request.getfixturevalue("s3_server").objects()
+    # One server is there for all tests.
+    async for item in store.list("s3://bucket"):
+        await store.delete(item.url)
+    return store
 
 
 async def _list(objects, prefix):
@@ -18,17 +31,17 @@ async def _list(objects, prefix):
 
 
 @pytest.mark.parametrize("key", ["a/b.jsonl", "x y/é#1/%20~*?", "a:b/[c]"])
-async def test_an_object_is_a_plain_file_that_can_be_read_back(objects, tmp_path, key):
-    await objects.put(f"s3://bucket/{key}", b"data")
+async def test_an_object_is_a_plain_file_that_can_be_read_back(directory, tmp_path, key):
+    await directory.put(f"s3://bucket/{key}", b"data")
     assert (tmp_path / "objects" / "bucket" / key).read_bytes() == b"data"
-    assert await objects.get(f"s3://bucket/{key}") == b"data"
+    assert await directory.get(f"s3://bucket/{key}") == b"data"
 
 
-async def test_a_file_put_there_by_hand_is_an_object(objects, tmp_path):
+async def test_a_file_put_there_by_hand_is_an_object(directory, tmp_path):
     (tmp_path / "objects" / "bucket").mkdir()
     (tmp_path / "objects" / "bucket" / "m.tar.gz").write_bytes(b"model")
-    assert await objects.get("s3://bucket/m.tar.gz") == b"model"
-    assert await _list(objects, "s3://bucket") == {"s3://bucket/m.tar.gz"}
+    assert await directory.get("s3://bucket/m.tar.gz") == b"model"
+    assert await _list(directory, "s3://bucket") == {"s3://bucket/m.tar.gz"}
 
 
 async def test_a_second_object_replaces_the_first(objects):
@@ -81,7 +94,7 @@ async def test_a_list_has_what_is_below_a_folder(objects):
         await objects.put(f"s3://bucket/{key}", b"x")
     assert await _list(objects, "s3://bucket/f/") == {"s3://bucket/f/a", "s3://bucket/f/g/b"}
     assert len(await _list(objects, "s3://bucket/")) == 4
-    assert await _list(objects, "s3://empty") == set()
+    assert await _list(objects, "s3://bucket/none") == set()
 
 
 async def test_a_list_tells_size_and_time(objects):
@@ -103,13 +116,42 @@ async def test_a_url_that_leads_out_of_the_store_is_refused(objects, tmp_path):
             await call
 
 
-async def test_what_the_directory_cannot_hold_is_the_stores_failure(objects):
-    await objects.put("s3://bucket/a", b"x")
+async def test_what_the_directory_cannot_hold_is_the_stores_failure(directory):
+    await directory.put("s3://bucket/a", b"x")
     with pytest.raises(ObjectStoreFailed, match="s3://bucket/a/b"):
-        await objects.put("s3://bucket/a/b", b"x")
+        await directory.put("s3://bucket/a/b", b"x")
 
 
 async def test_many_at_once(objects):
     urls = {f"s3://bucket/{number}" for number in range(50)}
     await asyncio.gather(*(objects.put(url, url.encode()) for url in urls))
     assert await _list(objects, "s3://bucket") == urls
+
+
+@pytest.mark.parametrize("key", ["a/b.jsonl", "x y/é#1/%20~*?", "a:b/[c]"])
+async def test_any_key_can_be_read_back_and_is_listed(objects, key):
+    await objects.put(f"s3://bucket/{key}", b"data")
+    assert await objects.get(f"s3://bucket/{key}") == b"data"
+    assert await _list(objects, "s3://bucket") == {f"s3://bucket/{key}"}
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+async def test_an_s3_store_says_in_its_own_words_why_it_refuses(s3_server):
+    wrong = S3Objects(
+        s3_server.endpoint, REGION, lambda: Credentials("gnomon", "wrong"), path_style=True
+    )
+    with pytest.raises(ObjectStoreFailed, match=r"access was denied \(SignatureDoesNotMatch: "):
+        await wrong.put("s3://bucket/a", b"x")
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+async def test_credentials_that_change_are_used_from_then_on(s3_server):
+    now = [Credentials("gnomon", "wrong"), Credentials("gnomon", "gnomon")]
+    store = S3Objects(s3_server.endpoint, REGION, lambda: now[0], path_style=True)
+    with pytest.raises(ObjectStoreFailed):
+        await store.put("s3://bucket/a", b"x")
+    del now[0]
+    await store.put("s3://bucket/a", b"x")
+    assert await store.exists("s3://bucket/a")

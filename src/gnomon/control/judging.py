@@ -1,0 +1,179 @@
+"""Judges an experiment by what is kept of its pairs. Used by reports and by guardrails.
+
+How figures come about is `gnomon.stats`'s; what is judged by is the experiment's own, or the
+settings'. The numerics are loaded when they are first asked for, and run in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gnomon.model import metric
+from gnomon.model.analysis import AnalysisRecord, AnalysisSettings, default_record
+from gnomon.stats.histogram import bucket_bounds
+from gnomon.stats.state import PairState
+from gnomon.store.database import Database
+from gnomon.store.state.analyses import analyses_of
+from gnomon.store.telemetry import queries
+from gnomon.store.telemetry.queries import InstanceMetrics, Progress
+
+if TYPE_CHECKING:
+    # Numpy and scipy behind it take a second and 60 MB.
+    from gnomon.stats.figures import Analysis
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An experiment's analysis, with what it was made of."""
+
+    record: AnalysisRecord
+    is_contended: bool
+    state: PairState
+    figures: Analysis
+    progress: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Reads both databases; writes nothing."""
+
+    state: Database
+    telemetry: Database
+    defaults: AnalysisSettings
+
+    async def record(self, experiment_id: str) -> AnalysisRecord:
+        """How an experiment is judged."""
+        async with self.state.reading() as connection:
+            own = await analyses_of(connection, [experiment_id])
+        return own.get(experiment_id) or default_record(experiment_id, self.defaults)
+
+    async def judge(
+        self, experiment_id: str, shadow: Sequence[InstanceMetrics], seconds: float
+    ) -> Judged:
+        """The analysis as of now. `shadow` is what was counted for the shadow variant, `seconds`
+        how long the test has run.
+        """
+        record = await self.record(experiment_id)
+        async with self.telemetry.reading() as connection:
+            pairs = await queries.pair_state(connection, experiment_id, record.id)
+            progress = await queries.pair_progress_of(connection, experiment_id, record.id)
+        if pairs is None:
+            pairs = PairState(block_us=round(record.settings.block_s * 1e6))
+        contended = False
+        counts = copies(shadow)
+        return await asyncio.to_thread(_judged, record, pairs, progress, counts, contended, seconds)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Of the copies that were drawn, how many there were, and how many have no pair."""
+
+    sampled: int
+    dropped: int
+
+
+def copies(shadow: Sequence[InstanceMetrics]) -> Copies:
+    """From what was counted for a shadow variant. Pure."""
+    counts: dict[str, float] = {}
+    for item in shadow:
+        for name, value in item.counts.items():
+            counts[name] = counts.get(name, 0.0) + value
+    dropped = sum(value for name, value in counts.items() if name.startswith(metric.DROPPED_PREFIX))
+    return Copies(
+        round(counts.get(metric.SAMPLED, 0.0)),
+        round(dropped + counts.get(metric.PAIRS_LOST, 0.0)),
+    )
+
+
+def _judged(
+    record: AnalysisRecord,
+    pairs: PairState,
+    progress: Sequence[Progress],
+    counts: Copies,
+    is_contended: bool,
+    seconds: float,
+) -> Judged:
+    from gnomon.stats.analysis import summarise  # noqa: PLC0415 - see above
+    from gnomon.stats.verdict import Circumstances  # noqa: PLC0415
+
+    figures = summarise(
+        pairs,
+        record.settings,
+        Circumstances(
+            copies_sampled=counts.sampled,
+            copies_dropped=counts.dropped,
+            is_contended=is_contended,
+            seconds=seconds,
+        ),
+    )
+    alpha = record.settings.alpha
+    points = [_point(one, pairs.block_us, alpha) for one in progress]
+    newest = Progress(_newest_s(pairs), pairs.pairs, pairs.settled_with_open())
+    if pairs.pairs and (not points or points[-1]["at_s"] < newest.at_s):
+        points.append(_point(newest, pairs.block_us, alpha))
+    return Judged(record, is_contended, pairs, figures, points)
+
+
+def _newest_s(pairs: PairState) -> float:
+    return max(pairs.blocks, default=0) * pairs.block_us / 1e6
+
+
+def _point(progress: Progress, block_us: int, alpha: float) -> dict[str, Any]:
+    from gnomon.stats.figures import Interval  # noqa: PLC0415
+    from gnomon.stats.measures import slow_down_of_blocks  # noqa: PLC0415
+
+    change, interval = slow_down_of_blocks(progress.blocks, block_us, alpha)
+    low, high = (interval.low, interval.high) if isinstance(interval, Interval) else (None, None)
+    return {
+        "at_s": progress.at_s,
+        "pairs": progress.pairs,
+        "change": change,
+        "low": low,
+        "high": high,
+    }
+
+
+def analysis_json(judged: Judged) -> dict[str, Any]:
+    """What a report says of an analysis. Pure."""
+    record = judged.record
+    return {
+        "id": record.id,
+        "since_s": record.since_s,
+        "settings": msgspec.to_builtins(record.settings),
+        "guardrails": msgspec.to_builtins(record.guardrails),
+        "is_contended": judged.is_contended,
+        **msgspec.to_builtins(judged.figures),
+    }
+
+
+def pairs_json(pairs: PairState) -> dict[str, Any]:
+    """The pairs in brief. Pure."""
+    answers = pairs.answers
+    return {
+        "pairs": pairs.pairs,
+        "same": answers.same,
+        "different": answers.differ,
+        "unknown": sum(answers.unknown.values()),
+        "agreement": answers.same / answers.compared if answers.compared else None,
+        "shadow_errors": {
+            outcome: count
+            for outcome, count in sorted(pairs.shadow_outcomes.items())
+            if outcome not in {"1xx", "2xx", "3xx"}
+        },
+    }
+
+
+def distributions_json(pairs: PairState) -> dict[str, list[tuple[int, int, int]]]:
+    """Latencies of the pairs: from, up to (microseconds), how many; in order. Pure."""
+    return {
+        name: [(*bucket_bounds(bucket), counts[bucket]) for bucket in sorted(counts)]
+        for name, counts in (
+            ("production", pairs.latencies.production),
+            ("shadow", pairs.latencies.shadow),
+        )
+    }

@@ -1,0 +1,36 @@
+"""`scripts/bench compare`, as it is run by hand."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "scripts" / "bench"
+
+
+@pytest.mark.slow
+def test_a_quick_run_measures_every_kind_of_answer_and_the_report(tmp_path):
+    file = tmp_path / "figures.json"
+    done = subprocess.run(
+        [str(BENCH), "compare", "--quick", "--json", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(file.read_text())
+    assert document["figures"].keys() == {
+        "json_300_same_pairs_per_s",
+        "json_300_pairs_per_s",
+        "csv_pairs_per_s",
+        "json_64k_same_pairs_per_s",
+        "json_64k_pairs_per_s",
+        "report_ms",
+        "month_sum_ms",
+        "month_average_ms",
+        "month_p99_ms",
+    }
+    assert all(figure > 0 for figure in document["figures"].values())
+    assert document["goals"]["csv_pairs_per_s"] == [">=", 15_000]

@@ -1,0 +1,194 @@
+"""How an experiment is judged, and what Gnomon then does of its own accord."""
+
+import math
+
+import msgspec
+import pytest
+
+from gnomon.control.analyses import Analyses
+from gnomon.control.guardrails import Guardrails
+from gnomon.control.judging import Judge
+from gnomon.errors import Conflict, ResourceNotFound, SettingsError
+from gnomon.model import metric
+from gnomon.model.analysis import AnalysisSettings, Rules
+from gnomon.stats.comparators import Comparison
+from gnomon.stats.state import PairState
+from gnomon.store.state.resources import EXPERIMENTS
+from gnomon.store.telemetry import ingest
+from gnomon.testing import frames as build
+from gnomon.testing.databases import migrated
+from gnomon.testing.requests import experiment_request, make_endpoint, make_model
+
+SETTINGS = AnalysisSettings(rules=Rules(least_pairs=500), block_s=1.0)
+
+
+@pytest.fixture
+async def telemetry(tmp_path):
+    async with migrated("telemetry", tmp_path) as database:
+        yield database
+
+
+@pytest.fixture
+def judge(control, telemetry):
+    return Judge(control.transactions.database, telemetry, SETTINGS)
+
+
+@pytest.fixture
+def analyses(control, judge):
+    return Analyses(control.transactions, judge)
+
+
+@pytest.fixture
+def guardrails(control, telemetry, judge):
+    return Guardrails(control.transactions, telemetry, judge, control.loop.ring)
+
+
+@pytest.fixture
+async def running(control):
+    """The endpoint `ep` under the test `exp`."""
+    await make_endpoint(control)
+    await make_model(control, "shad")
+    await control.call("CreateInferenceExperiment", **experiment_request())
+    return await control.until_experiment("exp", "Running")
+
+
+async def record_of(control):
+    async with control.transactions.database.reading() as connection:
+        return await EXPERIMENTS.find(connection, "exp")
+
+
+async def saw(control, telemetry, judge, factor, *, differ_every=0):
+    """20,000 pairs over 1,000 s, whose shadow takes `factor` times as long, with some noise."""
+    record = await record_of(control)
+    analysis = await judge.record(record.id)
+    state = PairState(block_us=1_000_000)
+    for number in range(20_000):
+        wobble = math.exp(0.1 * math.sin(number * 1.7))
+        pair = build.pair(
+            f"{number}",
+            at_s=build.AT_S + number / 20,
+            production=build.answer(latency_us=10_000),
+            shadow=build.answer(latency_us=round(10_000 * factor * wobble)),
+        )
+        same = not differ_every or number % differ_every > 0
+        state.add(pair, Comparison(same=same, reason="" if same else "body"))
+    async with telemetry.writing() as connection:
+        await ingest.merge_pair_state(connection, record.id, analysis.id, state, 0.0)
+        key = {
+            "endpoint_id": record.endpoint_id,
+            "minute": 1,
+            "variant_id": record.plan.shadow.variant_id,
+            "instance_id": "",
+            "experiment_id": record.id,
+        }
+        await ingest.add_metric_counts(
+            connection, [{**key, "name": metric.SAMPLED, "value": 20_000}]
+        )
+
+
+async def test_the_default_does_nothing_of_its_own_accord(
+    control, telemetry, judge, guardrails, running
+):
+    await saw(control, telemetry, judge, 2.0)
+    await guardrails.look()
+    assert (await record_of(control)).status == "Running"
+
+
+async def test_a_broken_rule_stops_a_test_that_asks_for_it(
+    control, telemetry, judge, analyses, guardrails, running
+):
+    await analyses.set("exp", b'{"guardrails": {"stop_when_broken": true}}')
+    await guardrails.look()
+    assert (await record_of(control)).status == "Running"
+    await saw(control, telemetry, judge, 1.3)
+    await guardrails.look()
+    ended = await control.until_experiment("exp", "Cancelled")
+    assert ended["StatusReason"].startswith("By its guardrail: the shadow is not ready. Typical")
+    assert "is beyond 1.1" in ended["StatusReason"]
+    found = await control.call("DescribeEndpoint", EndpointName="ep")
+    assert "ShadowProductionVariants" not in found
+    assert [variant["VariantName"] for variant in found["ProductionVariants"]] == ["AllTraffic"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "model"), [(1.0, "shad"), (1.3, "prod")], ids=["ready", "not ready"]
+)
+async def test_a_shadow_that_is_ready_at_the_end_is_promoted(
+    control, telemetry, judge, analyses, guardrails, running, factor, model
+):
+    await analyses.set("exp", b'{"guardrails": {"promote_when_ready": true}}')
+    await saw(control, telemetry, judge, factor)
+    await guardrails.at_end(await record_of(control))
+    if model == "prod":
+        assert (await record_of(control)).status == "Running"
+        return
+    ended = await control.until_experiment("exp", "Completed")
+    assert ended["StatusReason"].startswith("By its guardrail: the shadow is ready.")
+    config = (await control.until_endpoint("ep", "InService"))["EndpointConfigName"]
+    found = await control.call("DescribeEndpointConfig", EndpointConfigName=config)
+    assert [variant["ModelName"] for variant in found["ProductionVariants"]] == [model]
+
+
+async def test_settings_that_change_while_a_test_runs_begin_its_counts_anew(
+    control, telemetry, judge, analyses, running
+):
+    await saw(control, telemetry, judge, 1.3)
+    record = await record_of(control)
+    before = await judge.judge(record.id, [], 1000.0)
+    assert (before.state.pairs, before.record.since_s) == (20_000, None)
+    shown = await analyses.set("exp", b'{"guardrails": {"stop_when_broken": true}}')
+    assert shown["id"] == before.record.id
+    shown = await analyses.set("exp", b'{"settings": {"rules": {"slow_down": 1.5}}}')
+    assert shown["settings"]["rules"]["slow_down"] == 1.5
+    assert shown["settings"]["rules"]["least_pairs"] == 500
+    assert shown["guardrails"] == {"stop_when_broken": False, "promote_when_ready": False}
+    assert shown["since_s"] > 0
+    assert await analyses.show("exp") == shown
+    after = await judge.judge(record.id, [], 1000.0)
+    assert (after.state.pairs, after.record.id) == (0, shown["id"])
+    assert after.figures.verdict.status == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"{", "cannot be used"),
+        (b"[]", "cannot be used"),
+        (b'{"settings": 3}', "cannot be used"),
+        (b'{"settings": {"rules": {"slow_down": -1}}}', r"settings.rules.slow_down"),
+        (b'{"settings": {"task": "ranking"}}', r"settings.task"),
+        (b'{"settings": {"unknown": 1}}', "unknown"),
+        (b'{"guardrails": {"stop_when_broken": 1}}', r"guardrails.stop_when_broken"),
+    ],
+)
+async def test_an_analysis_that_cannot_be_is_refused_by_name(analyses, running, body, sentence):
+    with pytest.raises(SettingsError, match=sentence):
+        await analyses.set("exp", body)
+
+
+async def test_an_experiment_that_is_over_or_not_there_is_left_alone(control, analyses, running):
+    with pytest.raises(ResourceNotFound):
+        await analyses.set("other", b"{}")
+    await control.call(
+        "StopInferenceExperiment",
+        Name="exp",
+        ModelVariantActions={"AllTraffic": "Retain", "Shadow-01": "Remove"},
+    )
+    await control.until_experiment("exp", "Cancelled", "Completed")
+    with pytest.raises(Conflict, match="until it ends"):
+        await analyses.set("exp", b"{}")
+    assert (await analyses.show("exp"))["settings"] == msgspec.to_builtins(SETTINGS)
+
+
+async def test_a_deleted_experiments_settings_are_not_inherited(control, analyses, running):
+    shown = await analyses.set("exp", b'{"settings": {"rules": {"slow_down": 1.5}}}')
+    await control.call(
+        "StopInferenceExperiment",
+        Name="exp",
+        ModelVariantActions={"AllTraffic": "Retain", "Shadow-01": "Remove"},
+    )
+    await control.until_experiment("exp", "Cancelled", "Completed")
+    await control.call("DeleteInferenceExperiment", Name="exp")
+    await control.call("CreateInferenceExperiment", **experiment_request())
+    assert (await analyses.show("exp"))["id"] != shown["id"]
+    assert (await analyses.show("exp"))["settings"]["rules"]["slow_down"] == 1.1
