@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 
 import pytest
-
 from bench.kit.router import running_router
+
 from gnomon.testing import fake_upstream
 from gnomon.testing.fake_upstream import FakeUpstream
 from gnomon.testing.raw_http import invocation
@@ -29,8 +29,8 @@ BODY = b"x" * 64 * 1024
 # A router that waits for a shadow, even once a connection, takes longer (s): the shadow's time
 # limit is longer.
 TIME_LIMIT_S = 50.0
-# The most that a router with one mirrored endpoint may ever have: 64 MiB of copies and their answers
-# (`mirror_endpoint_bytes`), 45 for the interpreter, and what allocation wastes.
+# The most that a router with one mirrored endpoint may ever have: 64 MiB of copies and their
+# answers (`mirror_endpoint_bytes`), 45 for the interpreter, and what allocation wastes.
 MEMORY_BOUND_MIB = 150
 
 
