@@ -14,7 +14,6 @@ from gnomon.testing.fake_upstream import FakeUpstream
 from gnomon.testing.raw_http import invocation
 from gnomon.testing.router_rig import endpoint, running_router, until, variant
 
-
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 GZIP = b"Transfer-Encoding: gzip\r\n"
 
