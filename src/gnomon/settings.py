@@ -39,6 +39,8 @@ class ServerSettings:
     control_port: int = field(default=8501, metadata=_PORT)
     # 0 means max(1, cores / 4): models keep the machine.
     routers: int = 0
+    # Each router's own /metrics: router n listens on this port + n; 0 means none does.
+    metrics_port: int = field(default=0, metadata=_PORT)
     log_level: LogLevel = "info"
 
 
@@ -141,6 +143,9 @@ class SpoolSettings:
     segment_bytes: int = 64 * MIB
     segment_age_s: float = 60.0
     flush_interval_s: float = 0.1
+    # When what is written is made safe from a power cut, too: with each batch, when a segment is
+    # closed, or whenever the machine does it.
+    fsync: Literal["never", "segment", "batch"] = "never"
     # What one incarnation's directory may hold: past it the disk belongs to others.
     max_bytes: int = 4096 * MIB
     # What is left free on the data directory's disk for what must go on: below it captures are

@@ -283,10 +283,17 @@ async def test_a_torn_tail_of_a_dead_incarnation_is_told_and_left(world):
     directory = world.write("i1", [build.metrics(3), build.pair(), build.exchange()])
     (path,) = directory.glob("*.seg")
     path.write_bytes(path.read_bytes()[:-5])
+    written_s = path.stat().st_mtime
     path.rename(path.with_suffix(".open"))
     with structlog.testing.capture_logs() as logs:
         await world.collector().drain()
     assert [(entry["event"], entry["segment"]) for entry in logs] == [("segment_torn", 1)]
+    assert logs[0]["torn_bytes"] > 0
+    async with world.database.reading() as connection:
+        assert await queries.torn(connection, written_s, written_s) == [
+            queries.TornSegment("i1", written_s, logs[0]["torn_bytes"])
+        ]
+        assert await queries.torn(connection, written_s + 1, written_s + 2) == []
     assert (await world.invocations(), await world.pairs()) == (3, 1)
     assert await world.captured() == {}
     assert await world.finished() == ["i1"]

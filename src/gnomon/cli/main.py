@@ -22,7 +22,7 @@ from gnomon.cli.analysis import add_analysis
 from gnomon.cli.capturing import add_capturing
 from gnomon.cli.environment import aws_environment, process_environment, shell_exports
 from gnomon.cli.key_commands import add_keys
-from gnomon.cli.options import DataDir, Format, FormatOption
+from gnomon.cli.options import DataDir, Format, FormatOption, ReportFormat
 from gnomon.cli.tls import add_tls
 from gnomon.cli.watching import add_watching
 from gnomon.errors import GnomonError, exhaustion
@@ -151,21 +151,15 @@ def build(up: Up) -> typer.Typer:
     @app.command("report")
     def command_report(
         experiment: Annotated[str, typer.Argument(help="Name of the inference experiment.")],
-        format_: FormatOption = Format.TABLE,
+        format_: Annotated[
+            ReportFormat, typer.Option("--format", help="How to print.")
+        ] = ReportFormat.TABLE,
         data_dir: DataDir = None,
     ) -> None:
-        """Show production and shadow side by side."""
-        from urllib.parse import quote
+        """Show the verdict, what it rests on, and production and shadow side by side."""
+        from gnomon.cli.reporting import show_report
 
-        from gnomon.cli.client import get
-        from gnomon.cli.screens import print_report
-
-        running = running_file.find(data_dir, os.environ)
-        report = get(running, f"/experiments/{quote(experiment, safe='')}/report")
-        if format_ is Format.JSON:
-            typer.echo(json.dumps(report, indent=1))
-        else:
-            print_report(report)
+        show_report(running_file.find(data_dir, os.environ), experiment, format_)
 
     @app.command("cp")
     def command_cp(

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from gnomon.cli.report_sections import Section
 from gnomon.cli.running import Running
 from gnomon.model.layout import Layout
 
@@ -148,84 +149,20 @@ def overcommitted(machine: dict[str, int]) -> list[str]:
     return lines
 
 
-def print_report(report: dict[str, Any]) -> None:
+def print_report(title: str, verdict: str | None, sections: list[Section]) -> None:
+    """A report for a terminal; tables are as wide as it is."""
     console = _console()
-    experiment = report["experiment"]
-    reason = f" ({experiment['status_reason']})" if experiment["status_reason"] else ""
-    console.print(
-        f"{experiment['name']} on {experiment['endpoint']}: {experiment['status']}{reason}"
-    )
-    production, shadow = report["production"], report["shadow"]
-    table = Table("", f"production\n{production['variant']}", f"shadow\n{shadow['variant']}")
-    for label, key in (
-        ("invocations", "invocations"),
-        ("4XX errors", "errors_4xx"),
-        ("5XX errors", "errors_5xx"),
-        ("model errors", "model_errors"),
-    ):
-        table.add_row(label, f"{production[key]:,}", f"{shadow[key]:,}")
-    table.add_row(
-        "requests/s per instance",
-        *(_number(v["requests_per_s_per_instance"], "{:.2f}") for v in (production, shadow)),
-    )
-    for percentile in ("p50", "p90", "p99"):
-        table.add_row(
-            f"latency {percentile}",
-            *(_number(v["latency_ms"][percentile], "{:.2f} ms") for v in (production, shadow)),
-        )
-    if production["first_chunk_ms"]["p50"] is not None:
-        for percentile in ("p50", "p90", "p99"):
-            table.add_row(
-                f"first chunk {percentile}",
-                *(
-                    _number(v["first_chunk_ms"][percentile], "{:.2f} ms")
-                    for v in (production, shadow)
-                ),
-            )
-    console.print(table)
-    mirror, pairs = report["mirror"], report["pairs"]
-    console.print(
-        f"mirrored {mirror['mirrored']:,} of {mirror['candidates']:,} requests "
-        f"(sampling {experiment['sampling_percentage']} %, {mirror['sampled']:,} drawn)"
-    )
-    dropped = {reason: count for reason, count in mirror["dropped"].items() if count}
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-    console.print(f"copies dropped: {reasons or 'none'}")
-    if mirror["opted_out"]:
-        console.print(f"requests that asked not to be mirrored: {mirror['opted_out']:,}")
-    failed = ", ".join(f"{count:,} {reason}" for reason, count in mirror["failed"].items())
-    if failed:
-        console.print(f"copies without an answer: {failed}")
-    agreement = pairs["agreement"]
-    said = "" if agreement is None else f", the same answer in {agreement:.2%}"
-    console.print(f"pairs: {pairs['pairs']:,}{said}")
-    lost = {name: count for name, count in report["lost"].items() if count}
-    if lost:
-        said = ", ".join(f"{count:,} {name}" for name, count in lost.items())
-        console.print(f"records that the spool had no room for: {said}")
-    if report["cut"]["captures"]:
-        console.print(
-            f"captured without the answer, a stream too long to keep: {report['cut']['captures']:,}"
-        )
-    for gap in report["gaps"]:
-        console.print(
-            f"a router died at {_time(gap['at_s'])}: what it had open is missing, with what it "
-            "captured in the 0.2 s and counted in the 1.2 s before"
-        )
-    for absence in report["away"]:
-        away_s = absence["away_s"]
-        said = "and none has taken its place" if away_s is None else f"for {away_s:.1f} s"
-        console.print(
-            f"an instance of {absence['variant_name']} ({absence['instance_id']}) was away from "
-            f"{_time(absence['at_s'])} on, {said}: {absence['reason']}"
-        )
-    for instance, figures in report["ejected"].items():
-        console.print(
-            f"routers ejected the instance {instance} {figures['ejections']:,} times, for "
-            f"{figures['ejected_s']:,} s in all"
-        )
-    if report["captures"]["destination"]:
-        console.print(f"captured records: {report['captures']['destination']}")
+    console.print(title)
+    if verdict is not None:
+        console.print(f"Verdict: {verdict}", style="bold")
+    for section in sections:
+        console.print()
+        if section.rows:
+            _print(console, section.title, section.columns, section.rows)
+        else:
+            console.print(section.title, style="italic")
+        for line in section.lines:
+            console.print(line)
 
 
 def _console() -> Console:
@@ -251,7 +188,3 @@ def _print(
 
 def _time(epoch_s: float) -> str:
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)

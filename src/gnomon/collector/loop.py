@@ -175,14 +175,23 @@ class Collector:
         reader, barriers = await write_objects(
             self._objects, self._captures, incarnation_id, segment.number, segment.path
         )
-        if reader.torn:
+        if reader.torn_bytes:
             self._log.warning(
                 "segment_torn",
                 incarnation_id=incarnation_id,
                 segment=segment.number,
                 offset=reader.offset,
+                torn_bytes=reader.torn_bytes,
             )
         async with self._database.writing() as connection:
+            if reader.torn_bytes:
+                await ingest.add_torn_segment(
+                    connection,
+                    incarnation_id,
+                    segment.number,
+                    reader.modified_at_s,
+                    reader.torn_bytes,
+                )
             for barrier in barriers:
                 await ingest.add_barrier(
                     connection, barrier.barrier_id, incarnation_id, barrier.at_s

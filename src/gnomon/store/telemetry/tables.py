@@ -123,6 +123,18 @@ spool_positions = Table(
     PrimaryKeyConstraint("incarnation_id", "segment"),
 )
 
+# Segments whose last bytes were no whole frame: a router was killed while it wrote, or the power
+# was cut. `at_s` is when it was written last.
+torn_segments = Table(
+    "torn_segments",
+    metadata,
+    Column("incarnation_id", String, nullable=False),
+    Column("segment", Integer, nullable=False),
+    Column("at_s", Float, nullable=False),
+    Column("torn_bytes", BigInteger, nullable=False),
+    PrimaryKeyConstraint("incarnation_id", "segment"),
+)
+
 # Dead incarnations that are read to their end: each has reached every barrier. One that did not
 # end in order was cut off, and what it had not written is missing.
 finished_incarnations = Table(
