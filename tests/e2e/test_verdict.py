@@ -3,6 +3,7 @@
 The margins are the defaults but for the error rate's: what bounds 0.1 % takes many thousands of
 pairs. To be quick, blocks last 0.1 s and 300 pairs are enough. That is sound here, since the
 models' times do not come in runs; it says nothing of whether such blocks suit other models.
+What rests on latency needs a machine that is not busy, and is skipped on one that is.
 """
 
 import datetime as dt
@@ -18,6 +19,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SETTINGS = {"rules": {"error_rate": 0.05, "least_pairs": 300}, "block_s": 0.1}
 # A hundred blocks take ten seconds; a busy machine may take several times as long.
 PATIENCE_S = 90
+# Seconds of a test after which a busy machine is not waited for.
+CONTENDED_S = 30
 LATENCY_RULES = {"slow_down", "p99"}
 
 
@@ -58,12 +61,22 @@ def verdict_of(echo):
     return echo.report()["analysis"]["verdict"]
 
 
+def skip_if_contended(report):
+    """A busy machine leaves latency rules open, as it is to: these tests are of others."""
+    if report["analysis"]["is_contended"]:
+        pytest.skip("The machine was busy, and the test is contended.")
+
+
 def judged(echo, status):
     """The report, once its verdict is this."""
 
     def reached():
         report = echo.report()
-        return report["analysis"]["verdict"]["status"] == status and report
+        if report["analysis"]["verdict"]["status"] == status:
+            return report
+        if report["seconds"] > CONTENDED_S:
+            skip_if_contended(report)
+        return None
 
     try:
         return echo.gnomon.wait(reached, f"the verdict {status}", PATIENCE_S)
@@ -137,5 +150,7 @@ def test_a_shadow_that_is_ready_at_the_schedules_end_is_promoted_where_that_is_w
         sent = traffic.sent
         echo.gnomon.wait(lambda: traffic.sent >= sent + 50, "traffic after the end")
     assert traffic.failures == []
+    if "StatusReason" not in found:
+        skip_if_contended(echo.report())
     assert found["StatusReason"].startswith("By its guardrail: the shadow is ready.")
     assert echo.invoke("after\n")["InvokedProductionVariant"] == "Shadow-01"
