@@ -17,7 +17,7 @@ from gnomon.objects.store import ObjectStoreFailed
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
 from gnomon.spool.incarnation import END_NAME, segments
-from gnomon.spool.segment import FILE_HEAD
+from gnomon.spool.segment import FILE_HEAD, OPEN_SUFFIX
 from gnomon.spool.writer import SpoolWriter
 from gnomon.stats.state import decode
 from gnomon.store.database import Database, sqlite_url
@@ -292,10 +292,17 @@ async def test_a_torn_tail_of_a_dead_incarnation_is_told_and_left(world):
     directory = world.write("i1", [build.metrics(3), build.pair(), build.exchange()])
     (path,) = directory.glob("*.seg")
     path.write_bytes(path.read_bytes()[:-5])
+    written_s = path.stat().st_mtime
     path.rename(path.with_suffix(".open"))
     with structlog.testing.capture_logs() as logs:
         await world.collector().drain()
     assert [(entry["event"], entry["segment"]) for entry in logs] == [("segment_torn", 1)]
+    assert logs[0]["torn_bytes"] > 0
+    async with world.database.reading() as connection:
+        assert await queries.torn(connection, written_s, written_s) == [
+            queries.TornSegment("i1", written_s, logs[0]["torn_bytes"])
+        ]
+        assert await queries.torn(connection, written_s + 1, written_s + 2) == []
     assert (await world.invocations(), await world.pairs()) == (3, 1)
     assert await world.captured() == {}
     assert await world.finished() == ["i1"]
@@ -552,6 +559,14 @@ async def test_a_full_object_store_is_said_once_and_caught_up_with(world):
     assert len(await world.captured()) == 1
     assert (await world.invocations(), await world.pairs()) == (2, 1)
     assert not directory.exists()
+
+
+async def test_a_segment_that_is_closed_after_it_was_listed_is_read_on(world):
+    directory = world.write("i1", [build.metrics(2), build.pair()])
+    (closed,) = segments(directory)
+    listed = closed.path.with_suffix(OPEN_SUFFIX)
+    await apply.apply_rows(world.database, "i1", 1, listed, 0, default_analyses, 0.0, None)
+    assert (await world.invocations(), await world.pairs()) == (2, 1)
 
 
 async def test_a_full_telemetry_database_loses_and_doubles_nothing(world):

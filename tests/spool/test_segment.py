@@ -72,7 +72,7 @@ def test_frames_come_back_as_they_were_written(path, written):
     reader = SegmentReader(_write(path, *written))
     assert [frame for _, frame in reader] == written
     assert reader.offset == path.stat().st_size
-    assert not reader.torn
+    assert reader.torn_bytes == 0
 
 
 @settings(deadline=None)
@@ -93,7 +93,8 @@ def test_a_file_cut_at_any_byte_gives_the_whole_frames_before_the_cut(path):
         reader = SegmentReader(path)
         read = [frame for _, frame in reader]
         assert read == written[: sum(end <= cut for end in ends)]
-        assert reader.torn == (cut not in {0, len(FILE_HEAD), *ends})
+        assert reader.torn_bytes == cut - reader.offset
+        assert bool(reader.torn_bytes) == (cut not in {0, len(FILE_HEAD), *ends})
         assert reader.offset == max([0, *(end for end in (len(FILE_HEAD), *ends) if end <= cut)])
 
 
@@ -106,7 +107,7 @@ def test_a_byte_that_changed_anywhere_in_the_last_frame_tears_it(path):
         path.write_bytes(changed)
         reader = SegmentReader(path)
         assert [frame for _, frame in reader] == [first]
-        assert reader.torn
+        assert reader.torn_bytes == len(_encode(last))
 
 
 def test_zeros_behind_the_last_frame_are_a_torn_tail(path):
@@ -114,7 +115,15 @@ def test_zeros_behind_the_last_frame_are_a_torn_tail(path):
     path.write_bytes(whole + bytes(100))
     reader = SegmentReader(path)
     assert len(list(reader)) == 1
-    assert reader.torn
+    assert reader.torn_bytes == 100
+
+
+def test_a_file_of_zeros_is_torn_as_a_whole(path):
+    # What a power cut may leave: a length without content.
+    path.write_bytes(bytes(4096))
+    reader = SegmentReader(path)
+    assert list(reader) == []
+    assert reader.torn_bytes == 4096
 
 
 def test_only_the_wanted_kinds_are_given_and_the_offset_covers_all(path):

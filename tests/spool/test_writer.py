@@ -1,4 +1,5 @@
 import errno
+import itertools
 import subprocess
 import sys
 import textwrap
@@ -420,3 +421,41 @@ def test_the_writer_loads_no_third_party_library_but_msgspec():
     )
     extra = set(done.stdout.split())
     assert not extra & {"numpy", "sqlalchemy", "fastapi", "botocore", "obstore", "structlog"}
+
+
+@pytest.mark.parametrize(
+    ("fsync", "left"),
+    [("never", []), ("segment", ["closed"]), ("batch", ["closed", "open"])],
+)
+def test_a_power_cut_takes_what_the_policy_says(tmp_path, fsync, left):
+    disk = FakeDisk()
+    settings = SpoolSettings(flush_interval_s=0.001, fsync=fsync)
+    writer = SpoolWriter(tmp_path / "spool", "i1", settings, disk=disk)
+    closed, opened = [build.pair(), build.barrier()], [build.metrics(), build.exchange()]
+    for frame in closed + opened:
+        writer.append(frame)
+    _until(lambda: _read(writer.directory) == closed + opened)
+    copies = (tmp_path / f"copy-{number}" for number in itertools.count())
+
+    def left_by_a_cut():
+        copy = next(copies)
+        disk.copy_after_power_cut(tmp_path / "spool", copy)
+        return [frame for directory in incarnations(copy) for frame in _read(directory)]
+
+    of = {"closed": closed, "open": opened}
+    _until(lambda: left_by_a_cut() == [frame for part in left for frame in of[part]])
+    writer.close()
+
+
+def test_a_disk_that_fails_to_sync_is_told_and_what_was_written_stays(tmp_path):
+    class Unsafe(FakeDisk):
+        def sync(self, file):
+            raise OSError(errno.EIO, "Input/output error")
+
+    settings = SpoolSettings(flush_interval_s=0.001, fsync="batch")
+    writer = SpoolWriter(tmp_path, "i1", settings, disk=Unsafe())
+    writer.append(build.pair())
+    _until(lambda: "Input/output error" in writer.trouble)
+    writer.close()
+    assert writer.disk_errors > 0
+    assert _read(writer.directory) == [build.pair()]

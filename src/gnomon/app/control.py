@@ -19,8 +19,11 @@ from gnomon.app import certificate as certificates
 from gnomon.app.certificate import Certificate
 from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket, passing_socket
-from gnomon.app.machine import SystemClock
+from gnomon.app.machine import SystemClock, new_id
 from gnomon.control import api
+from gnomon.control import guardrails as guarding
+from gnomon.control import memory_watch as memory
+from gnomon.control import usage_watch as usage
 from gnomon.control.analyses import Analyses
 from gnomon.control.cloudwatch import api as cloudwatch
 from gnomon.control.cloudwatch.reading import Readings
@@ -29,7 +32,7 @@ from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
-from gnomon.control.guardrails import Guardrails, GuardrailWatch
+from gnomon.control.guardrails import Guardrails
 from gnomon.control.judging import Judge
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
@@ -39,7 +42,9 @@ from gnomon.control.routers import RouterRegister
 from gnomon.control.status import Machine, Status
 from gnomon.control.totals import Scrape
 from gnomon.control.transactions import Transactions
+from gnomon.control.usage_watch import UsageParts, UsageWatch
 from gnomon.control.warnings import Warnings
+from gnomon.control.watch import Watch
 from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting import artifacts, serving_archive
 from gnomon.hosting.choice import HostByRuntime
@@ -59,6 +64,8 @@ from gnomon.objects.opening import open_keys, open_objects
 from gnomon.objects.store import ObjectStore
 from gnomon.settings import Settings, cores
 from gnomon.spool.disk import free_bytes
+from gnomon.spool.incarnation import CONTROL_PREFIX
+from gnomon.spool.writer import SpoolWriter
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state import routing, steady_time
 from gnomon.store.state.instances import instances_of
@@ -176,7 +183,6 @@ async def main(settings: Settings, orders: Orders) -> None:
         return not isinstance(runtime, External)
 
     guardrails = Guardrails(transactions, telemetry, judge, ring)
-    guardrail_watch = GuardrailWatch(guardrails)
     feed = Feed(changes, routers.seen, ring)
     floor = DiskFloor(settings.data_dir, settings.spool.min_free_bytes, free_bytes)
     keeper = InstanceKeeper(
@@ -214,6 +220,21 @@ async def main(settings: Settings, orders: Orders) -> None:
         lambda: "" if certificate is None else certificate.trouble,
     )
     memory_watch = MemoryWatch(host, keeper, settings.hosting)
+    usage_watch = UsageWatch(
+        UsageParts(
+            transactions=transactions,
+            host=host,
+            keeper=keeper,
+            settings=settings.hosting,
+            clock=clock,
+            cpu_percent=psutil.cpu_percent,
+            memory_bytes=psutil.virtual_memory().total,
+            open_spool=lambda: SpoolWriter(
+                layout.spool, f"{CONTROL_PREFIX}{new_id()}", settings.spool
+            ),
+            is_local=has_weight,
+        )
+    )
     app = build_app(
         api.Api(
             api.load(),
@@ -227,7 +248,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             cloudwatch.load(), Readings(transactions, telemetry, settings.metrics)
         ),
         Reports(transactions, telemetry, judge),
-        Analyses(transactions, judge),
+        Analyses(transactions, judge, wake),
         Status(
             transactions,
             warnings,
@@ -235,7 +256,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             has_weight,
             telemetry,
         ),
-        Scrape(transactions, telemetry, warnings.waiting),
+        Scrape(transactions, telemetry, warnings.waiting, lambda: usage_watch.seen),
     )
     servers = {
         ControlServer(app, certificate): control_socket(settings.server),
@@ -252,13 +273,18 @@ async def main(settings: Settings, orders: Orders) -> None:
             for server, listener in servers.items():
                 group.create_task(server.serve(sockets=[listener]))
             renewing = None if certificate is None else group.create_task(certificate.watch())
-            watching = group.create_task(memory_watch.run())
-            guarding = group.create_task(guardrail_watch.run())
+            watches = (
+                Watch("the memory of instances", memory.LOOK_S, memory_watch.look),
+                Watch("what instances use", usage.LOOK_S, usage_watch.tick),
+                Watch("the guardrails", guarding.LOOK_S, guardrails.look),
+            )
+            watching = [group.create_task(watch.run()) for watch in watches]
             await orders.either()
             loop.close()
-            memory_watch.close()
-            guardrail_watch.close()
-            await asyncio.gather(reconciling, watching, guarding)
+            for watch in watches:
+                watch.close()
+            await asyncio.gather(reconciling, *watching)
+            await usage_watch.close()
             if orders.drain.is_set():
                 await _stop_instances(transactions, keeper)
             for server in servers:

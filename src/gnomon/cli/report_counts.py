@@ -89,6 +89,11 @@ def _missing(report: dict[str, Any]) -> list[str]:
     lost = {name: count for name, count in report["lost"].items() if count}
     if lost:
         lines.append(f"records that the spool had no room for: {_listed(lost)}")
+    if report["noise"]["dropped"]:
+        lines.append(
+            "requests that production was to answer twice and did not: "
+            f"{report['noise']['dropped']:,}"
+        )
     if report["cut"]["captures"]:
         lines.append(
             f"captured without the answer, a stream too long to keep: {report['cut']['captures']:,}"
@@ -97,6 +102,11 @@ def _missing(report: dict[str, Any]) -> list[str]:
         f"a router died at {_time(gap['at_s'])}: what it had open is missing, with what it "
         "captured in the 0.2 s and counted in the 1.2 s before"
         for gap in report["gaps"]
+    ]
+    lines += [
+        f"what a router wrote at {_time(tail['at_s'])} was torn: {tail['bytes']:,} bytes of the "
+        "spool are no whole record and were passed over"
+        for tail in report["torn"]
     ]
     for absence in report["away"]:
         away_s = absence["away_s"]

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from gnomon.collector.comparator import UserComparator
 from gnomon.collector.plan import Analyses, experiments_of, rows_of
 from gnomon.spool import segment
 from gnomon.spool.frames import Frame
@@ -58,6 +59,7 @@ async def apply_rows(
     offset: int,
     analyses_of: AnalysesOf,
     settled_before_s: float,
+    users: UserComparator | None,
 ) -> segment.SegmentReader:
     """Apply what segment `number` holds behind `offset`; gives the reader, at the segment's end.
 
@@ -68,8 +70,8 @@ async def apply_rows(
     frames_left = batches(reader)
     while (frames := await asyncio.to_thread(next, frames_left, None)) is not None:
         analyses = await analyses_of(experiments_of(frames))
-        share = compared_of(path.stat().st_size - reader.offset)
-        rows = await asyncio.to_thread(rows_of, frames, analyses, share)
+        share = compared_of(reader.size_bytes - reader.offset)
+        rows = await asyncio.to_thread(rows_of, frames, analyses, share, users)
         async with database.writing() as connection:
             await ingest.add_metric_counts(connection, rows.counts)
             await ingest.add_metric_histograms(connection, rows.histograms)

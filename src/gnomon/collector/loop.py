@@ -21,6 +21,7 @@ import structlog
 
 from gnomon.collector.apply import AnalysesOf, apply_rows
 from gnomon.collector.capture import Captures
+from gnomon.collector.comparator import UserComparator
 from gnomon.collector.objects import write_objects
 from gnomon.errors import GnomonError, exhaustion
 from gnomon.objects.store import ObjectStore
@@ -61,6 +62,7 @@ class Collector:
         captures: Captures,
         analyses_of: AnalysesOf,
         *,
+        users: UserComparator | None = None,
         longest_exchange_s: float = LONGEST_EXCHANGE_S,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -70,6 +72,7 @@ class Collector:
         self._objects = objects
         self._captures = captures
         self._analyses_of = analyses_of
+        self._users = users
         self._longest_exchange_s = longest_exchange_s
         self._clock = clock
         self._monotonic = monotonic
@@ -164,6 +167,7 @@ class Collector:
             offset,
             self._analyses_of,
             self._complete_s,
+            self._users,
         )
         self._read[key] = reader.offset
 
@@ -171,14 +175,23 @@ class Collector:
         reader, barriers = await write_objects(
             self._objects, self._captures, incarnation_id, segment.number, segment.path
         )
-        if reader.torn:
+        if reader.torn_bytes:
             self._log.warning(
                 "segment_torn",
                 incarnation_id=incarnation_id,
                 segment=segment.number,
                 offset=reader.offset,
+                torn_bytes=reader.torn_bytes,
             )
         async with self._database.writing() as connection:
+            if reader.torn_bytes:
+                await ingest.add_torn_segment(
+                    connection,
+                    incarnation_id,
+                    segment.number,
+                    reader.modified_at_s,
+                    reader.torn_bytes,
+                )
             for barrier in barriers:
                 await ingest.add_barrier(
                     connection, barrier.barrier_id, incarnation_id, barrier.at_s

@@ -51,6 +51,7 @@ class Reports:
         async with self._telemetry.reading() as connection:
             found = await queries.metrics(connection, queries.Scope(experiment_id=record.id))
             gaps = await queries.cut_off(connection, span.begins_s, span.ends_s) if span else []
+            torn = await queries.torn(connection, span.begins_s, span.ends_s) if span else []
         plan = record.plan
         production_id = plan.former.production[0].id if plan.former else ""
         seconds = span.seconds if span else 0.0
@@ -89,11 +90,20 @@ class Reports:
                 "captures": round(total(found, metric.CAPTURES_LOST)),
                 "pairs": round(total(found, metric.PAIRS_LOST)),
             },
+            "noise": {
+                # Requests that production was to answer twice.
+                "repeated": round(total(found, metric.REPEATED)),
+                "dropped": round(total(found, metric.REPEATS_DROPPED)),
+            },
             "cut": {
                 # Captured without their answers, which were longer than is kept of a stream.
                 "captures": round(total(found, metric.CAPTURES_CUT)),
             },
             "gaps": [{"router": gap.incarnation_id, "at_s": gap.at_s} for gap in gaps],
+            "torn": [
+                {"router": tail.incarnation_id, "at_s": tail.at_s, "bytes": tail.torn_bytes}
+                for tail in torn
+            ],
             "away": [asdict(absence) for absence in absent],
             "ejected": ejected_figures(found),
         }

@@ -49,12 +49,13 @@ class Experiment(msgspec.Struct, frozen=True):
     """The inference experiment that runs on an endpoint.
 
     From `ends_at_s` (epoch seconds) on, a router makes no copy and no capture for it, even with
-    control gone.
+    control gone. `noise_share` (0 to 1) of production's answers are asked for a second time.
     """
 
     id: str
     name: str
     ends_at_s: float
+    noise_share: float = 0.0
 
 
 class Capture(msgspec.Struct, frozen=True):

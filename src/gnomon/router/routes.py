@@ -33,6 +33,7 @@ class Entry:
         "ends_at_s",
         "experiment_id",
         "is_random",
+        "noise_share",
         "on_drained",
         "open",
         "shadow",
@@ -60,6 +61,7 @@ class Entry:
         self.share = spec.shadow.share if spec.shadow else 0.0
         self.experiment_id = experiment.id if experiment else ""
         self.ends_at_s = experiment.ends_at_s if experiment else math.inf
+        self.noise_share = experiment.noise_share if experiment else 0.0
         self.captures: tuple[Capture, ...] = spec.captures
         self.open = 0
         self.on_drained: Callable[[], None] | None = None
@@ -90,6 +92,19 @@ class Entry:
         self.open -= 1
         if not self.open and self.on_drained is not None:
             self.on_drained()
+
+    def count_in_flight(self) -> None:
+        """Count how many requests each variant has in flight, unless it had none since the last
+        flush: what is idle costs no row.
+        """
+        for variant in (*self.variants, self.shadow) if self.shadow else self.variants:
+            in_flight = sum(instance.outstanding for instance in variant.instances)
+            if in_flight or any(
+                cell.has_invocations
+                for instance in variant.instances
+                if (cell := self._cells.get(instance)) is not None
+            ):
+                self.cell(variant, None).in_flight(in_flight)
 
     def without_experiment(self) -> Entry:
         """The entry once its experiment's end has passed: no copies, no captures for it."""
@@ -207,6 +222,11 @@ class RoutingTable:
         self._leaving = {instance for instance in self._leaving if instance.outstanding}
         for instance in self._leaving:
             instance.sweep(now_s)
+
+    def count_in_flight(self) -> None:
+        """To be called once a second: how many requests are in flight, by variant."""
+        for endpoint in self.by_id.values():
+            endpoint.entry.count_in_flight()
 
     def abort(self) -> None:
         """Break off what is still open on any instance."""

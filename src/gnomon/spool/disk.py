@@ -24,6 +24,9 @@ class Disk(Protocol):
     def writev(self, file: int, buffers: Sequence[bytes]) -> int:
         """Appends; how many bytes were written, perhaps not all. Raises OSError."""
 
+    def sync(self, file: int) -> None:
+        """Returns when a power cut cannot take what the file, or directory, holds. OSError."""
+
 
 class MachineDisk:
     """The machine's."""
@@ -33,6 +36,9 @@ class MachineDisk:
 
     def writev(self, file: int, buffers: Sequence[bytes]) -> int:
         return os.writev(file, buffers)
+
+    def sync(self, file: int) -> None:
+        os.fsync(file)
 
 
 def free_bytes(directory: Path) -> int:

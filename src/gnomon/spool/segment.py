@@ -7,11 +7,11 @@ closed. All numbers in it are little-endian:
     frame  = version (u8, 1), kind (u8), length (u32), checksum (u32), payload (length bytes)
 
 The kind says what the payload holds, so that a reader passes over what it does not want without
-decoding it: 1 metrics, 2 exchange, 3 pair, 4 barrier, 5 noise. The payload is the MessagePack of
+decoding it: 1 metrics, 2 exchange, 3 pair, 4 barrier, 7 noise. The payload is the MessagePack of
 the structure in `frames`. The checksum is the CRC-32 of version, kind, length and payload.
 
 A file may end in the middle of a frame: the writer was killed, or is writing. Such a torn tail is
-expected and told; a frame that is whole but of an unknown version is an error.
+expected, told and counted; a frame that is whole but of an unknown version is an error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAGIC = b"GNOMONSP"
 FILE_VERSION = 1
 FRAME_VERSION = 1
 
-METRICS, EXCHANGE, PAIR, BARRIER, NOISE = 1, 2, 3, 4, 5
+METRICS, EXCHANGE, PAIR, BARRIER, NOISE = 1, 2, 3, 4, 7
 KIND_OF: dict[type[Frame], int] = {
     Metrics: METRICS,
     Exchange: EXCHANGE,
@@ -77,21 +77,27 @@ class SegmentReader:
     """The frames of one segment from `offset` (0, or one that a reader gave before).
 
     Iterating yields (offset after the frame, frame) for the wanted kinds. `offset` moves over
-    frames of every kind; `torn` is true once bytes were met after it that are no whole frame.
+    frames of every kind; `torn_bytes` is how many were met after it that are no whole frame,
+    `modified_at_s` when the file was written last, `size_bytes` how much of it there was when the
+    iteration began.
     A reader is used up by one iteration; a growing file is read again by a new one.
     """
 
     def __init__(self, path: Path, offset: int = 0, kinds: Collection[int] = _KINDS) -> None:
         self.path = path
         self.offset = offset
-        self.torn = False
+        self.torn_bytes = 0
+        self.modified_at_s = 0.0
+        self.size_bytes = 0
         self._kinds = kinds
         self._decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
         with self._open() as file:
-            size = os.fstat(file.fileno()).st_size
-            if self.offset == 0 and not self._read_file_head(file):
+            status = os.fstat(file.fileno())
+            size, self.modified_at_s = status.st_size, status.st_mtime
+            self.size_bytes = size
+            if self.offset == 0 and not self._read_file_head(file, size):
                 return
             file.seek(self.offset)
             while (item := self._read_frame(file, size)) is not None:
@@ -107,10 +113,11 @@ class SegmentReader:
             # Its writer may have closed it since it was listed.
             return self.path.with_suffix(CLOSED_SUFFIX).open("rb")
 
-    def _read_file_head(self, file: BinaryIO) -> bool:
+    def _read_file_head(self, file: BinaryIO, size: int) -> bool:
         head = file.read(len(FILE_HEAD))
-        if len(head) < len(FILE_HEAD):
-            self.torn = len(head) > 0
+        # After a power cut a file may have its length and nothing of its content.
+        if len(head) < len(FILE_HEAD) or not any(head):
+            self.torn_bytes = size
             return False
         if head != FILE_HEAD:
             raise SegmentUnreadable(self.path, 0, "it does not start as a segment of this version")
@@ -120,16 +127,16 @@ class SegmentReader:
     def _read_frame(self, file: BinaryIO, size: int) -> tuple[int, bytes] | None:
         head = file.read(HEAD_BYTES)
         if len(head) < HEAD_BYTES:
-            self.torn = len(head) > 0
+            self.torn_bytes = len(head)
             return None
         version, kind, length, checksum = _HEAD.unpack(head)
         # A length that lies is met here, before memory is taken for it.
         if self.offset + HEAD_BYTES + length > size:
-            self.torn = True
+            self.torn_bytes = size - self.offset
             return None
         payload = file.read(length)
         if zlib.crc32(payload, zlib.crc32(head[: _CHECKED.size])) != checksum:
-            self.torn = True
+            self.torn_bytes = size - self.offset
             return None
         if version != FRAME_VERSION or kind not in _KINDS:
             raise SegmentUnreadable(

@@ -5,7 +5,7 @@ milliseconds later. A disk that fails costs nobody a request: what waits stays i
 does not fit is dropped and counted, exchanges first, then pairs; metrics are added up instead, and
 barriers are kept. The same goes for a directory that reached its bound because nobody collects, and
 for a disk on which little is free: that belongs to what cannot be dropped.
-Files are not synced: the spool outlives processes, not a power cut.
+What a power cut may take, the setting `spool.fsync` says; the thread alone waits for it.
 Its counterpart is the collector, through `segment` and `incarnation`.
 """
 
@@ -90,6 +90,8 @@ class SpoolWriter:
         self._number = 0
         self._file = -1
         self._file_bytes = 0
+        # How much of the open segment a power cut cannot take.
+        self._safe_bytes = 0
         self._opened_at = 0.0
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -225,6 +227,8 @@ class SpoolWriter:
                 self._write_some()
             if self._is_too_old():
                 self._close_segment()
+            if self._settings.fsync == "batch" and self._file >= 0:
+                self._make_safe()
         except OSError as error:
             self.disk_errors += 1
             self._failure = error.strerror or str(error)
@@ -302,16 +306,40 @@ class SpoolWriter:
         self._number += 1
         self._file = file
         self._file_bytes = len(segment.FILE_HEAD)
+        self._safe_bytes = 0
         self._opened_at = self._clock()
+        if self._settings.fsync == "batch":
+            self._make_names_safe()
 
     def _close_segment(self) -> None:
         if self._file < 0:
             return
-        file, self._file = self._file, -1
-        os.close(file)
-        names = (segment.segment_name(self._number, closed=closed) for closed in (False, True))
-        opened, closed = (self.directory / name for name in names)
-        opened.rename(closed)
+        is_to_be_safe = self._settings.fsync != "never"
+        try:
+            if is_to_be_safe:
+                self._make_safe()
+        finally:
+            # A disk that does not say that all is safe is told of; the segment is whole as it is.
+            file, self._file = self._file, -1
+            os.close(file)
+            names = (segment.segment_name(self._number, closed=closed) for closed in (False, True))
+            opened, closed = (self.directory / name for name in names)
+            opened.rename(closed)
+        if is_to_be_safe:
+            self._make_names_safe()
+
+    def _make_safe(self) -> None:
+        if self._safe_bytes < self._file_bytes:
+            self._disk.sync(self._file)
+            self._safe_bytes = self._file_bytes
+
+    def _make_names_safe(self) -> None:
+        for directory in (self.directory, self.directory.parent):
+            opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._disk.sync(opened)
+            finally:
+                os.close(opened)
 
     def _merge_waiting_metrics(self) -> None:
         """Add up the metrics that a failing disk left waiting, in front of all else.

@@ -22,6 +22,7 @@ from gnomon.model.snapshot import (
 from gnomon.router.pool import Address
 from gnomon.router.router import Router
 from gnomon.router.seal import Seal
+from gnomon.router.totals import Totals
 from gnomon.settings import RouterSettings
 from gnomon.testing.certificates import LocalTls
 from gnomon.testing.fake_spool import FakeSpool
@@ -50,6 +51,7 @@ def endpoint(
     captures: Sequence[Capture] = (),
     barriers: Sequence[str] = (),
     routing: str = "LEAST_OUTSTANDING_REQUESTS",
+    noise_share: float = 0.0,
 ) -> Endpoint:
     """An endpoint; with a shadow there is an experiment, `x-<name>`."""
     return Endpoint(
@@ -59,7 +61,7 @@ def endpoint(
         production=production,
         routing=routing,  # type: ignore[arg-type]
         shadow=Shadow(shadow, share) if shadow else None,
-        experiment=Experiment(f"x-{name}", name, ends_at_s) if shadow else None,
+        experiment=Experiment(f"x-{name}", name, ends_at_s, noise_share) if shadow else None,
         captures=tuple(captures),
         barriers=tuple(barriers),
     )
@@ -111,6 +113,7 @@ async def running_router(
     control: Address = ("127.0.0.1", NOBODY),
     feed_path: Path | None = None,
     tls: LocalTls | None = None,
+    totals: Totals | None = None,
     seed: int = 0,
 ) -> AsyncIterator[RouterRig]:
     """A router that serves until the block is left; then it is drained at once."""
@@ -128,6 +131,7 @@ async def running_router(
             account_id="123456789012",
             region="eu-central-1",
             cover=tls.cover if tls else None,
+            totals=totals,
             random=Random(seed),
         )
         await router.start(listener)

@@ -27,6 +27,7 @@ from gnomon.store.telemetry.tables import (
     pair_progress,
     pair_states,
     spool_positions,
+    torn_segments,
 )
 
 Row = Mapping[str, Any]
@@ -149,6 +150,19 @@ async def add_barrier(
     """Note that an incarnation reached a barrier. May be repeated."""
     row = {"barrier_id": barrier_id, "incarnation_id": incarnation_id, "at_s": at_s}
     await connection.execute(sqlite.insert(barriers).on_conflict_do_nothing(), row)
+
+
+async def add_torn_segment(
+    connection: AsyncConnection, incarnation_id: str, segment: int, at_s: float, torn_bytes: int
+) -> None:
+    """Note that a segment, written last at `at_s`, ends in no whole frame. May be repeated."""
+    row = {
+        "incarnation_id": incarnation_id,
+        "segment": segment,
+        "at_s": at_s,
+        "torn_bytes": torn_bytes,
+    }
+    await connection.execute(sqlite.insert(torn_segments).on_conflict_do_nothing(), row)
 
 
 async def set_position(

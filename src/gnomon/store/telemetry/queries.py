@@ -27,6 +27,7 @@ from gnomon.store.telemetry.tables import (
     pair_progress,
     pair_states,
     spool_positions,
+    torn_segments,
 )
 
 _blocks_decoder = msgspec.msgpack.Decoder(Settled)
@@ -174,6 +175,31 @@ async def cut_off(connection: AsyncConnection, from_s: float, to_s: float) -> li
         .order_by(table.cut_off_at_s)
     )
     return [CutOff(incarnation_id, at_s) for incarnation_id, at_s in rows]
+
+
+@dataclass(frozen=True)
+class TornSegment:
+    """A segment of the spool that ended in so many bytes that are no whole frame."""
+
+    incarnation_id: str
+    at_s: float
+    torn_bytes: int
+
+
+async def torn(connection: AsyncConnection, from_s: float, to_s: float) -> list[TornSegment]:
+    """Torn segments that were written last within this time, oldest first."""
+    table = torn_segments.c
+    rows = await connection.execute(
+        select(table.incarnation_id, table.at_s, table.torn_bytes)
+        .where(table.at_s >= from_s, table.at_s <= to_s)
+        .order_by(table.at_s)
+    )
+    return [TornSegment(*row) for row in rows]
+
+
+async def torn_count(connection: AsyncConnection) -> int:
+    """How many segments were torn, ever."""
+    return await connection.scalar(select(func.count()).select_from(torn_segments)) or 0
 
 
 @dataclass(frozen=True)
