@@ -29,6 +29,7 @@ from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
+from gnomon.control.frame_keys import FrameKeys
 from gnomon.control.guardrails import Guardrails, GuardrailWatch
 from gnomon.control.judging import Judge
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
@@ -134,6 +135,7 @@ async def main(settings: Settings, orders: Orders) -> None:
     await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
     keys = open_keys(settings)
     objects = open_objects(settings, keys)
+    frame_keys = FrameKeys(keys)
     archives = Archives(settings, layout, objects)
     host = HostByRuntime(
         ProcessHost(
@@ -144,7 +146,8 @@ async def main(settings: Settings, orders: Orders) -> None:
 
     async def changes(version: int) -> Update:
         async with state.reading() as connection:
-            return await routing.changes_since(connection, version)
+            found = await routing.changes_since(connection, version)
+        return await frame_keys.told(found)
 
     async def reached(barrier_id: str) -> frozenset[str]:
         async with telemetry.reading() as connection:

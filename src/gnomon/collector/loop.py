@@ -26,6 +26,7 @@ from gnomon.errors import GnomonError, exhaustion
 from gnomon.objects.store import ObjectStore
 from gnomon.spool import incarnation
 from gnomon.spool.incarnation import SegmentFile, incarnations, is_alive, segments
+from gnomon.spool.sealing import FrameOpener
 from gnomon.store.database import Database
 from gnomon.store.telemetry import ingest, queries
 
@@ -60,6 +61,7 @@ class Collector:
         objects: ObjectStore,
         captures: Captures,
         analyses_of: AnalysesOf,
+        opener: FrameOpener,
         *,
         longest_exchange_s: float = LONGEST_EXCHANGE_S,
         clock: Callable[[], float] = time.time,
@@ -70,6 +72,7 @@ class Collector:
         self._objects = objects
         self._captures = captures
         self._analyses_of = analyses_of
+        self._opener = opener
         self._longest_exchange_s = longest_exchange_s
         self._clock = clock
         self._monotonic = monotonic
@@ -164,12 +167,18 @@ class Collector:
             offset,
             self._analyses_of,
             self._complete_s,
+            self._opener,
         )
         self._read[key] = reader.offset
 
     async def _close(self, incarnation_id: str, segment: SegmentFile, first: int) -> None:
         reader, barriers = await write_objects(
-            self._objects, self._captures, incarnation_id, segment.number, segment.path
+            self._objects,
+            self._captures,
+            incarnation_id,
+            segment.number,
+            segment.path,
+            self._opener,
         )
         if reader.torn_bytes:
             self._log.warning(

@@ -13,6 +13,7 @@ from gnomon.model.snapshot import (
     Capture,
     Endpoint,
     Experiment,
+    FrameKey,
     Incarnation,
     Instance,
     Shadow,
@@ -50,6 +51,8 @@ def endpoint(
     captures: Sequence[Capture] = (),
     barriers: Sequence[str] = (),
     routing: str = "LEAST_OUTSTANDING_REQUESTS",
+    kms_key: str = "",
+    frame_key: FrameKey | None = None,
 ) -> Endpoint:
     """An endpoint; with a shadow there is an experiment, `x-<name>`."""
     return Endpoint(
@@ -62,6 +65,8 @@ def endpoint(
         experiment=Experiment(f"x-{name}", name, ends_at_s) if shadow else None,
         captures=tuple(captures),
         barriers=tuple(barriers),
+        kms_key=kms_key,
+        frame_key=frame_key,
     )
 
 
