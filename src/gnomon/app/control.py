@@ -50,6 +50,7 @@ from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
+from gnomon.hosting.volumes import Volumes
 from gnomon.model import instance_types
 from gnomon.model.analysis import default_settings
 from gnomon.model.arn import Account
@@ -92,20 +93,26 @@ class ControlServer(uvicorn.Server):
 class Archives:
     """Model archives from the object store and from disk."""
 
-    def __init__(self, settings: Settings, layout: Layout, objects: ObjectStore) -> None:
+    def __init__(
+        self, settings: Settings, layout: Layout, objects: ObjectStore, volumes: Volumes
+    ) -> None:
         self._settings = settings
         self._layout = layout
         self._objects = objects
+        self._volumes = volumes
 
-    async def prepare(self, url: str | None) -> Path:
-        """The unpacked model directory; an empty one for a model without an archive."""
+    async def prepare(self, url: str | None, in_memory_of: str | None) -> Path:
+        """The unpacked model directory; an empty one for a model without an archive. It is in
+        memory, and that instance's own, if one is named.
+        """
         if url is None:
             empty = self._layout.models / "none" / "model"
             empty.mkdir(parents=True, exist_ok=True)
             return empty
-        return await artifacts.prepare(
-            url, self._fetch, self._layout.models, self._settings.hosting
-        )
+        root = self._layout.models
+        if in_memory_of is not None:
+            root = await asyncio.to_thread(self._volumes.make, in_memory_of)
+        return await artifacts.prepare(url, self._fetch, root, self._settings.hosting)
 
     async def check(self, url: str | None) -> None:
         """Raises GnomonError unless there is something at the URL, or there is none."""
@@ -136,7 +143,11 @@ async def main(settings: Settings, orders: Orders) -> None:
     keys = open_keys(settings)
     objects = open_objects(settings, keys)
     frame_keys = FrameKeys(keys)
-    archives = Archives(settings, layout, objects)
+    volumes = Volumes(Path(settings.hosting.memory_directory), settings.data_dir)
+    async with state.reading() as connection:
+        living = await instances_of(connection, statuses=LIVE_INSTANCE)
+    await asyncio.to_thread(volumes.keep_only, {instance.id for instance in living})
+    archives = Archives(settings, layout, objects, volumes)
     host = HostByRuntime(
         ProcessHost(
             settings.data_dir, settings.hosting, os.environ, serving_archive.pack(layout.models)
@@ -187,6 +198,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             transactions=transactions,
             host=host,
             prepare=archives.prepare,
+            discard=volumes.discard,
             interpreter_for=Interpreters(
                 settings.data_dir, settings.hosting, os.environ
             ).interpreter_for,
@@ -223,7 +235,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             transactions,
             floor,
             archives.check,
-            Destinations(transactions, objects, keys),
+            Destinations(transactions, objects, keys, volumes),
             ring,
         ),
         cloudwatch.CloudWatch(
