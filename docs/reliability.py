@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.kit.machine import describe_machine
 
-from gnomon.testing.reliability import FAULTS, Fault, Measured, recorded
+from gnomon.testing.reliability import FAULTS, Fault, Measured, loads, recorded
 
 DOCUMENT = Path(__file__).with_name("reliability.md")
 FIGURES = Path(__file__).with_name("reliability.json")
@@ -40,23 +40,26 @@ routers, three production instances and two shadow instances. They overlap: a re
 while both a router and an instance died is counted in both rows.
 
 Measured with Gnomon {gnomon} and Python {python} on {machine[processor]}, {machine[cores]} cores,
-{machine[memory_gib]} GiB, {machine[system]}. Seconds differ on other machines; that nothing else
-fails or is lost is what the tests insist on.
+{machine[memory_gib]} GiB, {machine[system]}. The load average of the last minute was
+{load[least]:.1f} to {load[most]:.1f} meanwhile, {load[median]:.1f} in the median, with what the
+tests themselves need: above the number of cores, processes wait for each other, and seconds are
+pessimistic. They differ on other machines; that nothing else fails or is lost is what the tests
+insist on.
 
 | fault | what the client sees | what is lost | until whole |
 |---|---|---|---|
 """
 
 _TAIL = """
-*Until whole* is the median where a fault was brought about several times. Not measured yet: an
-instance over its memory.
+*Until whole* is the median where a fault was brought about several times.
 """
 
 
-def figures(measured: Mapping[str, Measured]) -> dict[str, Any]:
-    """What is kept beside the document: the machine, the versions, what was measured."""
+def figures(measured: Mapping[str, Measured], load: Sequence[float]) -> dict[str, Any]:
+    """What is kept beside the document: the machine, its load, the versions, what was measured."""
     return {
         "machine": describe_machine(),
+        "load": {"least": min(load), "median": statistics.median(load), "most": max(load)},
         "gnomon": version("gnomon"),
         "python": sys.version.split()[0],
         "faults": {fault.name: asdict(measured[fault.name]) for fault in FAULTS},
@@ -100,6 +103,7 @@ def _seconds(measured: Measured) -> str:
 
 
 if __name__ == "__main__":
-    kept = figures(recorded(Path(sys.argv[1])))
+    directory = Path(sys.argv[1])
+    kept = figures(recorded(directory), loads(directory))
     FIGURES.write_text(json.dumps(kept, indent=2) + "\n")
     DOCUMENT.write_text(written(kept))

@@ -13,6 +13,7 @@ from examples.demo.report_view import (
     notes,
     report_lines,
     table,
+    verdict_lines,
 )
 from examples.demo.shadow_test import (
     ENDPOINT,
@@ -69,7 +70,7 @@ def show_report(stage: Stage, asked: Traffic, models: Models) -> None:
         accuracy_of([item for item in answered if item[0] in numbers], models.flights),
     )
     screen.console.print(table(report, lines))
-    for note in notes(report):
+    for note in (*notes(report), *verdict_lines(report)):
         screen.say(note)
     for check in (
         checks.mirrored_as_sampled(

@@ -105,6 +105,15 @@ def notes(report: Report) -> list[str]:
     ]
 
 
+def verdict_lines(report: Report) -> list[str]:
+    """Whether the shadow is fit to take over, and what each rule says of it."""
+    verdict = report["analysis"]["verdict"]
+    return [
+        f"Gnomon's verdict: {verdict['status']}. {' '.join(verdict['reasons'])}",
+        *(f"  {rule['name']}: {rule['state']}, {rule['reason']}" for rule in verdict["rules"]),
+    ]
+
+
 def table(report: Report, lines: Iterable[Line]) -> Table:
     shown = Table(title_justify="left")
     shown.add_column("")

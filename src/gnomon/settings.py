@@ -39,6 +39,8 @@ class ServerSettings:
     control_port: int = field(default=8501, metadata=_PORT)
     # 0 means max(1, cores / 4): models keep the machine.
     routers: int = 0
+    # Each router's own /metrics: router n listens on this port + n; 0 means none does.
+    metrics_port: int = field(default=0, metadata=_PORT)
     log_level: LogLevel = "info"
 
 
@@ -178,6 +180,8 @@ class AnalysisDefaults:
     alpha: float = 0.05
     # The typical slow-down rests on blocks of this length.
     block_s: float = 1.0
+    # A Python function that compares answers in the place of Gnomon, "/path/to/file.py:function".
+    comparator: str = ""
     # Numbers are the same within either.
     absolute_tolerance: float = 0.0
     relative_tolerance: float = 0.0

@@ -124,8 +124,7 @@ def test_every_format_has_the_verdict_and_every_section(name, format_, reports, 
 
 
 def test_json_is_the_report_as_it_came(reports, printed):
-    report = json.loads(json.dumps(reports["not_ready"]))
-    assert json.loads(printed(ReportFormat.JSON, report)) == report
+    assert json.loads(printed(ReportFormat.JSON, reports["not_ready"])) == reports["not_ready"]
 
 
 def test_an_experiment_without_an_analysis_has_its_counts(reports, printed):

@@ -146,10 +146,12 @@ def experiment(name):
 
 
 @pytest.fixture(scope="module")
-def paged(gnomon, sagemaker):
+def paged(gnomon, sagemaker, tmp_path_factory):
     """Five of everything that is listed, none of which ever runs, and five tags; the tags' ARN."""
+    archive = tmp_path_factory.mktemp("paged") / "model.tar.gz"
+    archive.write_bytes(b"no archive")
     for name in names("paged"):
-        arn = make_model(sagemaker, name, ModelDataUrl="file:///nowhere/model.tar.gz")
+        arn = make_model(sagemaker, name, ModelDataUrl=f"file://{archive}")
         make_config(sagemaker, name, name)
         sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
     for name in names("paged"):

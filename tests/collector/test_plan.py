@@ -1,9 +1,11 @@
+import contextlib
 import hashlib
 
 import pytest
 import structlog
 
 from gnomon.collector import plan
+from gnomon.collector.comparator import UserComparator
 from gnomon.collector.plan import compare_answers, rows_of
 from gnomon.model.analysis import AnalysisSettings, ComparisonSettings, default_record
 from gnomon.store.telemetry import tables
@@ -111,3 +113,16 @@ def test_a_comparator_that_fails_is_told_and_the_row_is_there(monkeypatch):
         ("comparator_failed", "b"),
     ]
     assert [row["name"] for row in rows.counts] == ["invocations", "model_latency_us.number"]
+
+
+def test_a_users_comparator_has_the_last_word_and_pairs_that_it_fails_for_are_unknown(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def compare(a, b):\n    return len(a.body) == len(b.body) or 1 / 0\n")
+    pairs = [
+        build.pair("a", shadow=answer(body=b"0.7")),
+        build.pair("b", shadow=answer(body=b"0.7000", body_bytes=6)),
+    ]
+    with contextlib.closing(UserComparator(str(file), "compare")) as users:
+        state = kept(pairs, analyses(), users=users)
+    assert (state.answers.same, state.answers.differ) == (1, 0)
+    assert state.answers.unknown == {"comparator_failed": 1}

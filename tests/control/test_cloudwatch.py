@@ -195,6 +195,36 @@ async def test_latencies_have_exact_sums_and_percentiles_within_a_percent(
     assert values["PR(:50000)"] == pytest.approx(50, abs=1)
 
 
+async def test_what_instances_use_is_in_percent_in_a_namespace_of_its_own(
+    client, telemetry, variant
+):
+    key = {
+        "endpoint_id": variant.endpoint_id,
+        "minute": int(minutes_ago(3).timestamp() // 60),
+        "variant_id": variant.variant_id,
+        "experiment_id": "",
+    }
+    name = metric.CPU_UTILIZATION_BP
+    async with telemetry.writing() as connection:
+        for instance, percent in (("a", 150.0), ("b", 50.0)):
+            histogram = Histogram()
+            histogram.record(round(percent * metric.BP_PER_PERCENT))
+            row = {**key, "instance_id": instance, "name": name, "counts": histogram.counts}
+            total = {**row, "name": name + metric.SUM_SUFFIX, "value": percent * 100}
+            await ingest.add_metric_histograms(connection, [row])
+            number = {**row, "name": name + metric.NUMBER_SUFFIX, "value": 1.0}
+            await ingest.add_metric_counts(connection, [total, number])
+    statistics = ["Average", "SampleCount", "Maximum"]
+    namespace = {"Namespace": "/aws/sagemaker/Endpoints", "Statistics": statistics}
+    (point,) = (await ask(client, "CPUUtilization", **namespace))["Datapoints"]
+    assert (point["Average"], point["SampleCount"], point["Unit"]) == (100.0, 2, "Percent")
+    assert point["Maximum"] == pytest.approx(150, rel=0.01)
+    # Without extremes the histograms are not read.
+    answer = await ask(client, "CPUUtilization", **(namespace | {"Statistics": ["Average", "Sum"]}))
+    assert [(point["Average"], point["Sum"]) for point in answer["Datapoints"]] == [(100.0, 200.0)]
+    assert (await ask(client, "CPUUtilization"))["Datapoints"] == []
+
+
 @pytest.mark.parametrize(
     "changes",
     [

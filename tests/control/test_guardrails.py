@@ -15,6 +15,7 @@ from gnomon.stats.comparators import Comparison
 from gnomon.stats.state import PairState
 from gnomon.store.state.resources import EXPERIMENTS
 from gnomon.store.telemetry import ingest
+from gnomon.store.telemetry.queries import InstanceMetrics
 from gnomon.testing import frames as build
 from gnomon.testing.databases import migrated
 from gnomon.testing.requests import experiment_request, make_endpoint, make_model
@@ -129,6 +130,19 @@ async def test_a_shadow_that_is_ready_at_the_end_is_promoted(
     assert [variant["ModelName"] for variant in found["ProductionVariants"]] == [model]
 
 
+async def test_a_test_on_a_busy_machine_is_contended_and_its_latency_rules_stay_open(
+    control, telemetry, judge, running
+):
+    await saw(control, telemetry, judge, 1.3)
+    record = await record_of(control)
+    counts = {metric.SAMPLED: 20_000.0, metric.MACHINE_SECONDS: 100.0}
+    for busy, expected in ((10.0, "not_ready"), (11.0, "undecided")):
+        counted = InstanceMetrics("v", "", {**counts, metric.MACHINE_BUSY_SECONDS: busy})
+        judged = await judge.judge(record.id, [counted], 1000.0)
+        assert judged.is_contended is (busy > 10)
+        assert judged.figures.verdict.status == expected
+
+
 async def test_settings_that_change_while_a_test_runs_begin_its_counts_anew(
     control, telemetry, judge, analyses, running
 ):
@@ -158,6 +172,7 @@ async def test_settings_that_change_while_a_test_runs_begin_its_counts_anew(
         (b'{"settings": {"rules": {"slow_down": -1}}}', r"settings.rules.slow_down"),
         (b'{"settings": {"task": "ranking"}}', r"settings.task"),
         (b'{"settings": {"unknown": 1}}', "unknown"),
+        (b'{"settings": {"noise_share": 0.1}}', "noise_share must be 0"),
         (b'{"guardrails": {"stop_when_broken": 1}}', r"guardrails.stop_when_broken"),
     ],
 )

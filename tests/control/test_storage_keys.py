@@ -128,3 +128,9 @@ async def test_models_that_do_not_fit_into_memory_are_refused_by_their_size(
     with pytest.raises(CallRefused, match=r"KmsKeyId: The models need more than 3\.0 MiB") as no:
         await make_config(control, "c", "prod", count=count, KmsKeyId="alias/endpoint")
     assert no.value.code == "ValidationException"
+
+
+@pytest.mark.parametrize("url", ["s3://b/m.tar.gz", "s3://bucket/none", "file:///none"])
+async def test_an_archive_whose_size_cannot_be_told_keeps_nothing_from_being_created(control, url):
+    await make_model(control, "prod", url)
+    await make_config(control, "c", "prod", KmsKeyId="alias/endpoint")

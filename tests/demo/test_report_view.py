@@ -1,7 +1,14 @@
 import io
 
 from examples.demo.flights import Flight
-from examples.demo.report_view import Accuracy, accuracy_of, notes, report_lines, table
+from examples.demo.report_view import (
+    Accuracy,
+    accuracy_of,
+    notes,
+    report_lines,
+    table,
+    verdict_lines,
+)
 from rich.console import Console
 
 
@@ -72,3 +79,12 @@ def test_notes_name_what_was_dropped_and_expected():
     assert "3,940 of 8,000" in text
     assert "4,000 expected" in text
     assert "93.96%" in text
+
+
+def test_the_verdict_comes_with_its_reasons_and_each_rule():
+    rule = {"name": "slow_down", "state": "met", "reason": "the interval is within 1.1."}
+    verdict = {"status": "undecided", "reasons": ["There are 9 pairs."], "rules": [rule]}
+    assert verdict_lines({"analysis": {"verdict": verdict}}) == [
+        "Gnomon's verdict: undecided. There are 9 pairs.",
+        "  slow_down: met, the interval is within 1.1.",
+    ]

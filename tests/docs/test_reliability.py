@@ -8,7 +8,7 @@ import pytest
 from docs.reliability import DOCUMENT, FIGURES, figures, written
 
 from gnomon.testing import reliability
-from gnomon.testing.reliability import FAULTS, Fault, Measured, record, recorded
+from gnomon.testing.reliability import FAULTS, Fault, Measured, loads, record, recorded
 
 TESTS = Path(__file__).parents[1]
 NAMES = {name for name, value in vars(reliability).items() if isinstance(value, Fault)}
@@ -49,11 +49,15 @@ def test_a_fault_that_no_test_has_measured_is_named(tmp_path, monkeypatch):
 
 
 def test_figures_are_shown_as_they_were_recorded(tmp_path, monkeypatch):
+    load = iter([1.0, 3.0, 8.5, *[2.0] * len(FAULTS)])
+    monkeypatch.setattr("os.getloadavg", lambda: (next(load), 0.0, 0.0))
     monkeypatch.setenv("RELIABILITY_DIR", str(tmp_path))
     for fault in FAULTS:
         record(fault, Measured([1.0], 3000, {"503": 2}, {"captured records": (4, 5000)}))
     record(FAULTS[0], Measured([3.0]))
-    document = written(figures(recorded(tmp_path))).splitlines()
+    text = written(figures(recorded(tmp_path), loads(tmp_path)))
+    assert "was\n1.0 to 8.5 meanwhile, 2.0 in the median" in text
+    document = text.splitlines()
     first, second = (
         line for line in document if line.startswith(tuple(f"| {f.name} |" for f in FAULTS[:2]))
     )

@@ -220,7 +220,7 @@ def test_gnomon_up_on_a_full_disk_says_so_and_works_when_there_is_room(disk, tmp
     assert ended.returncode != 0
     assert ended.stderr.splitlines()[-1] == (
         f"gnomon: The database {disk / 'data' / 'state.db'} cannot be written, since its disk is "
-        "full: free space there, and Gnomon goes on by itself."
+        "full: free space there, and start Gnomon again."
     )
     assert "Traceback" not in ended.stderr
     (disk / "ballast").unlink()

@@ -10,8 +10,10 @@ import pytest
 
 from gnomon.hosting.files import InstanceFiles
 from gnomon.hosting.session import is_alive
+from gnomon.testing import reliability
 from gnomon.testing.processes import IMAGE, ROLE, EchoModels, archive, running_gnomon
 from gnomon.testing.raw_traffic import RawTraffic
+from gnomon.testing.reliability import Measured, failures, record
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -101,6 +103,7 @@ def ends(gnomon, variant):
     ]
 
 
+@pytest.mark.fault
 def test_an_instance_that_fills_its_memory_costs_what_was_in_flight_on_it(gnomon, tmp_path):
     hungry = {"AllTraffic": tmp_path / "production", "Shadow-01": tmp_path / "shadow"}
     counts = {"AllTraffic": 2, "Shadow-01": 1}
@@ -109,6 +112,7 @@ def test_an_instance_that_fills_its_memory_costs_what_was_in_flight_on_it(gnomon
     echo.model("memory-shad", EATS=str(hungry["Shadow-01"]))
     echo.experiment(100, count=2)
     victims = {}
+    whole_s = {}
     port = int(gnomon.url.rpartition(":")[2])
 
     def fill(variant):
@@ -117,6 +121,7 @@ def test_an_instance_that_fills_its_memory_costs_what_was_in_flight_on_it(gnomon
         hungry[variant].touch()
         gnomon.wait(lambda: ends(gnomon, variant), "the end of an instance")
         gnomon.wait(lambda: len(instances(gnomon, variant)) == counts[variant], "another one")
+        whole_s[variant] = time.monotonic()
         (victims[variant],) = before - instances(gnomon, variant)
 
     def more(count):
@@ -137,6 +142,9 @@ def test_an_instance_that_fills_its_memory_costs_what_was_in_flight_on_it(gnomon
     assert deaths.brackets.keys() == set(victims.values())
     died = deaths.brackets[victims["AllTraffic"]]
     assert [flight for flight in traffic.failures if not flight.was_open(*died)] == []
+    seconds = [whole_s[variant] - deaths.brackets[id_][1] for variant, id_ in victims.items()]
+    failed = failures(traffic.failures)
+    record(reliability.INSTANCE_OVER_MEMORY, Measured(seconds, len(traffic.flights), failed))
 
     # Each ended once, is said with what to do, and counted as away in the report.
     away = echo.report()["away"]

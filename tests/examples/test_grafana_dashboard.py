@@ -14,7 +14,11 @@ DASHBOARD = json.loads(
     (Path(__file__).parents[2] / "examples" / "grafana_dashboard.json").read_text()
 )
 # What control alone adds (`gnomon.control.totals`).
-GAUGES = {"gnomon_instances": {"endpoint", "variant", "status"}}
+GAUGES = {
+    "gnomon_instances": {"endpoint", "variant", "status"},
+    "gnomon_instance_cpu_cores": {"endpoint", "variant", "instance"},
+    "gnomon_instance_memory_ratio": {"endpoint", "variant", "instance"},
+}
 
 
 def families():
@@ -28,6 +32,7 @@ def families():
     histograms = {
         metric.MODEL_LATENCY_US: Histogram({1: 1}),
         metric.OVERHEAD_LATENCY_US: Histogram({1: 1}),
+        metric.CONCURRENT_REQUESTS: Histogram({1: 1}),
     }
     text = exposition([VariantTotals("ep", "v", counts, histograms)]).decode()
     return {

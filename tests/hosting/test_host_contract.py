@@ -210,6 +210,40 @@ async def test_the_memory_of_servers_that_run_already_is_their_own(data_dir, tmp
     assert await host.over_memory({"a": LITTLE}) == {}
 
 
+@whose_instances_end
+async def test_what_instances_use_is_told_of_those_that_run_adopted_ones_too(
+    rig, tmp_path, eventually
+):
+    host = rig.host()
+    await host.start(spec(rig, "a", tmp_path))
+    await host.start(spec(rig, "b", tmp_path))
+    await host.close()
+    successor = rig.host()
+    await successor.adopt("a")
+
+    async def both():
+        found = await successor.usage(["a", "b", "never started"])
+        return found if found.keys() == {"a", "b"} else None
+
+    before = await eventually(both)
+    now = (await successor.usage(["a"]))["a"]
+
+    assert now.at_s >= before["a"].at_s
+    assert now.cpu_s >= before["a"].cpu_s >= 0
+    assert 0 < now.memory_bytes < MUCH
+    assert 0 < now.disk_percent < 100
+    await successor.stop("a")
+    assert await successor.usage(["a"]) == {}
+
+
+async def test_what_servers_that_run_already_use_is_not_known(data_dir, tmp_path):
+    rig = ExternalRig(data_dir)
+    host = rig.host()
+    await host.start(spec(rig, "a", tmp_path))
+
+    assert await host.usage(["a"]) == {}
+
+
 async def test_an_instance_outlives_its_host(rig, tmp_path):
     host = rig.host()
     started = await host.start(spec(rig, "a", tmp_path))

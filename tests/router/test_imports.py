@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-HEAVY = ("sqlalchemy", "fastapi", "scipy", "numpy", "botocore", "obstore")
+HEAVY = ("sqlalchemy", "fastapi", "scipy", "numpy", "botocore", "obstore", "prometheus_client")
 
 
 def test_a_router_loads_nothing_that_it_does_not_need():

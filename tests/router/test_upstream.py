@@ -14,6 +14,9 @@ from gnomon.testing.fake_upstream import FakeUpstream
 from gnomon.testing.raw_http import invocation
 from gnomon.testing.router_rig import endpoint, running_router, until, variant
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+GZIP = b"Transfer-Encoding: gzip\r\n"
+
 
 @pytest.fixture
 async def model():
@@ -98,6 +101,11 @@ async def test_a_connection_that_the_server_closed_is_not_used(rig, model):
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         b"HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nabc",
+        # Of codings, chunked alone can be undone.
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n%b%b\r\n0\r\n\r\n" % (GZIP, CHUNKED),
+        b"HTTP/1.1 200 OK\r\n%b%b\r\n0\r\n\r\n" % (CHUNKED, CHUNKED),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
         # Lines that other readers cut elsewhere.

@@ -15,6 +15,7 @@ from gnomon.control.cloudwatch.reading import Readings
 from gnomon.control.reports import Reports
 from gnomon.control.status import Machine, Status
 from gnomon.control.totals import Scrape
+from gnomon.control.utilization import Seen, Utilization
 from gnomon.control.warnings import Warnings
 from gnomon.model import metric
 from gnomon.model.lifecycle import ENDPOINT
@@ -24,6 +25,7 @@ from gnomon.store.state.instances import instances_of
 from gnomon.store.state.resources import ENDPOINTS
 from gnomon.store.telemetry import ingest
 from gnomon.testing.analyses import a_judge
+from gnomon.testing.builders import a_variant, an_instance
 from gnomon.testing.control import FakeClock, running_control
 from gnomon.testing.databases import migrated
 from gnomon.testing.fake_host import FakeMachine
@@ -35,6 +37,9 @@ def warnings(control, telemetry, path):
     databases = (control.transactions.database, telemetry)
     report_of = control.feed.report_of
     return Warnings(control.api.floor, databases, report_of, path / "spool", control.clock, str)
+
+
+SEEN = Seen(an_instance(a_variant(), endpoint_name="ep"), 2**30, Utilization(150.0, 25.0, 50.0))
 
 
 @pytest.fixture
@@ -59,7 +64,12 @@ async def client(tmp_path):
                 runs_here,
                 telemetry,
             ),
-            Scrape(control.transactions, telemetry, warnings(control, telemetry, tmp_path).waiting),
+            Scrape(
+                control.transactions,
+                telemetry,
+                warnings(control, telemetry, tmp_path).waiting,
+                lambda: [SEEN],
+            ),
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gnomon") as client:
@@ -349,6 +359,12 @@ async def test_prometheus_is_told_totals_of_what_exists(client, tmp_path):
     assert samples["gnomon_endpoints", "InService"] == 1
     assert samples["gnomon_spool_waiting_bytes",] == 4
     assert 50 <= samples["gnomon_spool_waiting_seconds",] < 100
+    names = ("ep", "AllTraffic-1", "AllTraffic")
+    assert samples["gnomon_instance_cpu_cores", *names] == 1.5
+    assert samples["gnomon_instance_memory_bytes", *names] == 2**30
+    assert samples["gnomon_instance_memory_ratio", *names] == 0.25
+    assert samples["gnomon_instance_disk_ratio", *names] == 0.5
+    assert ("gnomon_instance_gpu_ratio", *names) not in samples
     assert samples["gnomon_spool_torn_segments",] == 1
     assert "gone" not in answer.text
 

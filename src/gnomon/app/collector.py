@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.cli.time_limits import SPOOL_S
+from gnomon.collector.comparator import UserComparator, function_named
 from gnomon.collector.loop import Collector
 from gnomon.collector.retention import Retention
 from gnomon.model.analysis import AnalysisRecord, default_record, default_settings
@@ -44,6 +45,8 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
 
     keys = open_keys(settings)
     objects = open_objects(settings, keys)
+    name = settings.analysis.comparator
+    users = UserComparator(*function_named(name)) if name else None
     collector = Collector(
         layout.spool,
         telemetry,
@@ -51,6 +54,7 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
         capture,
         analyses,
         FrameOpener(lambda wrapped: keys.unwrap(wrapped, CONTEXT)),
+        users=users,
         longest_exchange_s=2 * settings.router.model_time_limit_s
         + settings.router.stream_time_limit_s
         + _SPOOLED_S,
@@ -69,6 +73,8 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
     except TimeoutError:
         pass
     finally:
+        if users is not None:
+            users.close()
         await state.close()
         await telemetry.close()
 

@@ -19,7 +19,7 @@ from gnomon.app import certificate as certificates
 from gnomon.app.certificate import Certificate
 from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket, passing_socket
-from gnomon.app.machine import SystemClock
+from gnomon.app.machine import SystemClock, new_id
 from gnomon.control import api
 from gnomon.control.analyses import Analyses
 from gnomon.control.cloudwatch import api as cloudwatch
@@ -40,6 +40,7 @@ from gnomon.control.routers import RouterRegister
 from gnomon.control.status import Machine, Status
 from gnomon.control.totals import Scrape
 from gnomon.control.transactions import Transactions
+from gnomon.control.usage_watch import UsageParts, UsageWatch
 from gnomon.control.warnings import Warnings
 from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting import artifacts, serving_archive
@@ -61,6 +62,8 @@ from gnomon.objects.opening import open_keys, open_objects
 from gnomon.objects.store import ObjectStore
 from gnomon.settings import Settings, cores
 from gnomon.spool.disk import free_bytes
+from gnomon.spool.incarnation import CONTROL_PREFIX
+from gnomon.spool.writer import SpoolWriter
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state import routing, steady_time
 from gnomon.store.state.instances import instances_of
@@ -229,6 +232,21 @@ async def main(settings: Settings, orders: Orders) -> None:
         lambda: "" if certificate is None else certificate.trouble,
     )
     memory_watch = MemoryWatch(host, keeper, settings.hosting)
+    usage_watch = UsageWatch(
+        UsageParts(
+            transactions=transactions,
+            host=host,
+            keeper=keeper,
+            settings=settings.hosting,
+            clock=clock,
+            cpu_percent=psutil.cpu_percent,
+            memory_bytes=psutil.virtual_memory().total,
+            open_spool=lambda: SpoolWriter(
+                layout.spool, f"{CONTROL_PREFIX}{new_id()}", settings.spool
+            ),
+            is_local=has_weight,
+        )
+    )
     app = build_app(
         api.Api(
             api.load(),
@@ -250,7 +268,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             has_weight,
             telemetry,
         ),
-        Scrape(transactions, telemetry, warnings.waiting),
+        Scrape(transactions, telemetry, warnings.waiting, lambda: usage_watch.seen),
     )
     servers = {
         ControlServer(app, certificate): control_socket(settings.server),
@@ -267,13 +285,13 @@ async def main(settings: Settings, orders: Orders) -> None:
             for server, listener in servers.items():
                 group.create_task(server.serve(sockets=[listener]))
             renewing = None if certificate is None else group.create_task(certificate.watch())
-            watching = group.create_task(memory_watch.run())
-            guarding = group.create_task(guardrail_watch.run())
+            watches = (memory_watch, usage_watch, guardrail_watch)
+            watching = [group.create_task(watch.run()) for watch in watches]
             await orders.either()
             loop.close()
-            memory_watch.close()
-            guardrail_watch.close()
-            await asyncio.gather(reconciling, watching, guarding)
+            for watch in watches:
+                watch.close()
+            await asyncio.gather(reconciling, *watching)
             if orders.drain.is_set():
                 await _stop_instances(transactions, keeper)
             for server in servers:

@@ -61,7 +61,11 @@ async def _migrate(database: DatabaseName, file: Path) -> None:
     try:
         await migrate(database, sqlite_url(file))
     except DatabaseFailed as error:
-        raise DataDirectoryError(str(error)) from error
+        # Nobody tries this again by itself, as the processes do that have begun.
+        raise DataDirectoryError(
+            f"The database {error.file} cannot be {error.act}, since {error.reason}, and start "
+            "Gnomon again."
+        ) from error
     except (DatabaseError, CommandError) as error:
         reason = error.orig if isinstance(error, DatabaseError) else error
         raise DataDirectoryError(

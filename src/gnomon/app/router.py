@@ -22,6 +22,7 @@ from gnomon.model.snapshot import Incarnation
 from gnomon.router import descriptors
 from gnomon.router.router import Router
 from gnomon.router.seal import Seal
+from gnomon.router.totals import Totals
 from gnomon.settings import Settings
 from gnomon.spool.writer import SpoolWriter
 
@@ -48,6 +49,9 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
     if certificate is not None:
         working.append(loop.create_task(certificate.watch()))
     spool = SpoolWriter(layout.spool, incarnation.id, settings.spool)
+    server = settings.server
+    totals = Totals() if server.metrics_port else None
+    cover = None if certificate is None else certificate.cover
     router = Router(
         settings.router,
         incarnation=incarnation,
@@ -58,10 +62,18 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
         seal=Seal(orders.key),
         account_id=settings.aws.account_id,
         region=settings.aws.region,
-        cover=None if certificate is None else certificate.cover,
+        cover=cover,
+        totals=totals,
     )
     listener = socket.socket(fileno=hand.listener)
     await router.start(listener, relieves=hand.relieves, patience_s=_CONTROL_PATIENCE_S)
+    scraping = None
+    if totals is not None:
+        # It brings prometheus-client along.
+        from gnomon.router.metrics_page import MetricsPage
+
+        page = MetricsPage(totals, cover)
+        scraping = loop.create_task(page.serve(server.host, server.metrics_port + hand.slot))
     offer = _offer(layout.handover_socket(incarnation.pid), listener)
     # What is alive now lives as long as the process: collections need not look at it again, and
     # a higher threshold keeps them off the request path (the bench `router` shows it).
@@ -70,6 +82,9 @@ async def main(settings: Settings, hand: Hand, orders: Orders) -> None:
     gc.set_threshold(50_000, 20, 20)
     # A router serves on without a supervisor.
     await orders.drain.wait()
+    if scraping is not None:
+        # A successor waits for the port.
+        scraping.cancel()
     # Without a next life every router ends now: what waits on the socket is nobody else's.
     is_last = offer is None or not offer.is_taken
     if offer is not None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from gnomon.collector.comparator import UserComparator
 from gnomon.collector.plan import Analyses, experiments_of, rows_of
 from gnomon.spool import segment
 from gnomon.spool.frames import Frame
@@ -60,6 +61,7 @@ async def apply_rows(
     analyses_of: AnalysesOf,
     settled_before_s: float,
     opener: FrameOpener,
+    users: UserComparator | None,
 ) -> segment.SegmentReader:
     """Apply what segment `number` holds behind `offset`; gives the reader, at the segment's end.
 
@@ -71,7 +73,7 @@ async def apply_rows(
     while (frames := await asyncio.to_thread(next, frames_left, None)) is not None:
         analyses = await analyses_of(experiments_of(frames))
         share = compared_of(path.stat().st_size - reader.offset)
-        rows = await asyncio.to_thread(rows_of, frames, analyses, share)
+        rows = await asyncio.to_thread(rows_of, frames, analyses, share, users)
         async with database.writing() as connection:
             await ingest.add_metric_counts(connection, rows.counts)
             await ingest.add_metric_histograms(connection, rows.histograms)

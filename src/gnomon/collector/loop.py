@@ -21,6 +21,7 @@ import structlog
 
 from gnomon.collector.apply import AnalysesOf, apply_rows
 from gnomon.collector.capture import Captures
+from gnomon.collector.comparator import UserComparator
 from gnomon.collector.objects import write_objects
 from gnomon.errors import GnomonError, exhaustion
 from gnomon.objects.store import ObjectStore
@@ -63,6 +64,7 @@ class Collector:
         analyses_of: AnalysesOf,
         opener: FrameOpener,
         *,
+        users: UserComparator | None = None,
         longest_exchange_s: float = LONGEST_EXCHANGE_S,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -73,6 +75,7 @@ class Collector:
         self._captures = captures
         self._analyses_of = analyses_of
         self._opener = opener
+        self._users = users
         self._longest_exchange_s = longest_exchange_s
         self._clock = clock
         self._monotonic = monotonic
@@ -168,6 +171,7 @@ class Collector:
             self._analyses_of,
             self._complete_s,
             self._opener,
+            self._users,
         )
         self._read[key] = reader.offset
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 
 import structlog
 
+from gnomon.collector import comparing
+from gnomon.collector.comparator import Unknown, UserComparator
 from gnomon.model import metric
 from gnomon.model.analysis import AnalysisRecord, ComparisonSettings
 from gnomon.spool.frames import Answer, Frame, MetricDelta, Metrics, Pair
@@ -44,11 +47,16 @@ def experiments_of(frames: Iterable[Frame]) -> frozenset[str]:
     return frozenset(frame.experiment_id for frame in frames if isinstance(frame, Pair))
 
 
-def rows_of(frames: Iterable[Frame], analyses: Analyses, compared_of: int = 1) -> Rows:
+def rows_of(
+    frames: Iterable[Frame],
+    analyses: Analyses,
+    compared_of: int = 1,
+    users: UserComparator | None = None,
+) -> Rows:
     """The rows that frames become, metrics added up. Exchanges and barriers become none.
 
     `analyses` has one for each experiment among the frames. One in `compared_of` pairs is compared,
-    by its event id; of all, latencies and outcomes are counted.
+    by its event id; of all, latencies and outcomes are counted. `users` compares if it is there.
     """
     metrics: list[Metrics] = []
     rows = Rows([], [], {})
@@ -56,7 +64,7 @@ def rows_of(frames: Iterable[Frame], analyses: Analyses, compared_of: int = 1) -
         if isinstance(frame, Metrics):
             metrics.append(frame)
         elif isinstance(frame, Pair):
-            _count_pair(rows.pairs, frame, analyses[frame.experiment_id], compared_of)
+            _count_pair(rows.pairs, frame, analyses[frame.experiment_id], compared_of, users)
     for delta in merge_metrics(metrics).deltas:
         key = _metric_key(delta)
         rows.counts.extend(
@@ -70,7 +78,11 @@ def rows_of(frames: Iterable[Frame], analyses: Analyses, compared_of: int = 1) -
 
 
 def _count_pair(
-    pairs: dict[tuple[str, str], PairState], pair: Pair, analysis: AnalysisRecord, compared_of: int
+    pairs: dict[tuple[str, str], PairState],
+    pair: Pair,
+    analysis: AnalysisRecord,
+    compared_of: int,
+    users: UserComparator | None,
 ) -> None:
     key = (pair.experiment_id, analysis.id)
     state = pairs.get(key)
@@ -79,12 +91,20 @@ def _count_pair(
     if compared_of > 1 and zlib.crc32(pair.event_id.encode()) % compared_of:
         comparison = _NOT_COMPARED
     else:
-        comparison = _comparison(pair, analysis.settings.comparison)
+        comparison = _comparison(pair, analysis.settings.comparison, users)
     state.add(pair, comparison)
 
 
-def compare_answers(production: Answer, shadow: Answer, settings: ComparisonSettings) -> Comparison:
-    """Whether two answers say the same; unknown where one is missing or its body was cut."""
+def compare_answers(
+    production: Answer,
+    shadow: Answer,
+    settings: ComparisonSettings,
+    users: UserComparator | None = None,
+) -> Comparison:
+    """Whether two answers say the same; unknown where one is missing or its body was cut.
+
+    What they predict is Gnomon's to read, also where a user's comparator says the rest.
+    """
     if production.failure or shadow.failure:
         return Comparison(same=None, reason="no_answer")
     if production.status != shadow.status:
@@ -94,9 +114,26 @@ def compare_answers(production: Answer, shadow: Answer, settings: ComparisonSett
         if known and production.body_bytes == shadow.body_bytes:
             return Comparison(same=True)
         return Comparison(same=None, reason="truncated")
-    return compare(
+    found = compare(
         production.content_type, production.body, shadow.content_type, shadow.body, settings
     )
+    if users is None:
+        return found
+    try:
+        distances = users.distances(_whole(production), _whole(shadow))
+    except Unknown as unknown:
+        return Comparison(same=None, reason=unknown.reason)
+    return dataclasses.replace(
+        found,
+        same=not distances,
+        reason="comparator" if distances else "",
+        paths=tuple(path for path in distances if path),
+        distance=max(distances.values(), default=0.0),
+    )
+
+
+def _whole(answer: Answer) -> comparing.Answer:
+    return comparing.Answer(answer.status, answer.content_type, answer.body)
 
 
 def _is_cut(answer: Answer) -> bool:
@@ -113,9 +150,11 @@ def _metric_key(delta: MetricDelta) -> dict[str, Any]:
     }
 
 
-def _comparison(pair: Pair, settings: ComparisonSettings) -> Comparison:
+def _comparison(
+    pair: Pair, settings: ComparisonSettings, users: UserComparator | None
+) -> Comparison:
     try:
-        return compare_answers(pair.production, pair.shadow, settings)
+        return compare_answers(pair.production, pair.shadow, settings, users)
     except Exception:
         # What models answer is anybody's bytes: one odd answer must not hold up all behind it.
         log.exception("comparator_failed", experiment_id=pair.experiment_id, event_id=pair.event_id)

@@ -79,9 +79,15 @@ class Analyses:
             settings = given.get("settings", {})
             if isinstance(settings, dict):
                 given["settings"] = _merged(msgspec.to_builtins(self.judge.defaults), settings)
-            return msgspec.convert(given, AnalysisRequest)
+            wanted = msgspec.convert(given, AnalysisRequest)
         except msgspec.MsgspecError as error:
             raise SettingsError(f"The analysis cannot be used: {error}.") from error
+        if wanted.settings.noise_share:
+            raise SettingsError(
+                "The analysis cannot be used: settings.noise_share must be 0, since routers do not "
+                "send requests to production twice yet."
+            )
+        return wanted
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

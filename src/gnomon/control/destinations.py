@@ -16,7 +16,7 @@ import structlog
 
 from gnomon.control.operations.models import model_data_url
 from gnomon.control.transactions import Transactions
-from gnomon.errors import ValidationFailed
+from gnomon.errors import ModelDataUnavailable, ValidationFailed
 from gnomon.hosting import artifacts
 from gnomon.hosting.volumes import NoRoomInMemory, Volumes
 from gnomon.objects.keys import KeyService, KeyServiceFailed, KeyUnusable
@@ -130,7 +130,8 @@ class Destinations:
             return 0
         try:
             return await artifacts.size_bytes(url, self._objects.size_bytes)
-        except ObjectNotFound:
+        except (ObjectNotFound, ObjectUrlInvalid, ModelDataUnavailable):
+            # No archive, no room: its start will say what is wrong with it.
             return 0
 
     async def _check_key(self, member: str, key: str | None) -> None:

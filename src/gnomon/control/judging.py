@@ -7,12 +7,13 @@ settings'. The numerics are loaded when they are first asked for, and run in a t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gnomon.control.contention import is_contended
 from gnomon.model import metric
 from gnomon.model.analysis import AnalysisRecord, AnalysisSettings, default_record
 from gnomon.stats.histogram import bucket_bounds
@@ -64,9 +65,10 @@ class Judge:
             progress = await queries.pair_progress_of(connection, experiment_id, record.id)
         if pairs is None:
             pairs = PairState(block_us=round(record.settings.block_s * 1e6))
-        contended = False
-        counts = copies(shadow)
-        return await asyncio.to_thread(_judged, record, pairs, progress, counts, contended, seconds)
+        counts = summed(shadow)
+        return await asyncio.to_thread(
+            _judged, record, pairs, progress, copies(counts), is_contended(counts), seconds
+        )
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,17 @@ class Copies:
     dropped: int
 
 
-def copies(shadow: Sequence[InstanceMetrics]) -> Copies:
-    """From what was counted for a shadow variant. Pure."""
+def summed(metrics: Sequence[InstanceMetrics]) -> dict[str, float]:
+    """What was counted, whatever the instance. Pure."""
     counts: dict[str, float] = {}
-    for item in shadow:
+    for item in metrics:
         for name, value in item.counts.items():
             counts[name] = counts.get(name, 0.0) + value
+    return counts
+
+
+def copies(counts: Mapping[str, float]) -> Copies:
+    """From what was counted for a shadow variant. Pure."""
     dropped = sum(value for name, value in counts.items() if name.startswith(metric.DROPPED_PREFIX))
     return Copies(
         round(counts.get(metric.SAMPLED, 0.0)),
@@ -95,7 +102,7 @@ def _judged(
     pairs: PairState,
     progress: Sequence[Progress],
     counts: Copies,
-    is_contended: bool,
+    contended: bool,
     seconds: float,
 ) -> Judged:
     from gnomon.stats.analysis import summarise  # noqa: PLC0415 - see above
@@ -107,7 +114,7 @@ def _judged(
         Circumstances(
             copies_sampled=counts.sampled,
             copies_dropped=counts.dropped,
-            is_contended=is_contended,
+            is_contended=contended,
             seconds=seconds,
         ),
     )
@@ -116,7 +123,7 @@ def _judged(
     newest = Progress(_newest_s(pairs), pairs.pairs, pairs.settled_with_open())
     if pairs.pairs and (not points or points[-1]["at_s"] < newest.at_s):
         points.append(_point(newest, pairs.block_us, alpha))
-    return Judged(record, is_contended, pairs, figures, points)
+    return Judged(record, contended, pairs, figures, points)
 
 
 def _newest_s(pairs: PairState) -> float:

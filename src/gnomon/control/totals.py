@@ -1,13 +1,14 @@
 """What Prometheus is told by control: totals of all routers, as the collector added them up, and
-what runs now. Its counterpart for one router alone is in `gnomon.router`.
+what runs now. Its counterpart for one router alone is `gnomon.router.totals`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from gnomon.control.transactions import Transactions
+from gnomon.control.utilization import Seen
 from gnomon.control.warnings import Waiting
 from gnomon.model.lifecycle import LIVE_INSTANCE, UNFINISHED_EXPERIMENT
 from gnomon.stats.exposition import Gauge, VariantTotals, exposition
@@ -20,17 +21,19 @@ from gnomon.store.telemetry import queries
 
 
 class Scrape:
-    """Reads both databases; writes nothing."""
+    """Reads both databases; writes nothing. `seen` is what instances used at the last look."""
 
     def __init__(
         self,
         transactions: Transactions,
         telemetry: Database,
         waiting: Callable[[], Awaitable[Waiting]],
+        seen: Callable[[], Sequence[Seen]],
     ) -> None:
         self._transactions = transactions
         self._telemetry = telemetry
         self._waiting = waiting
+        self._seen = seen
 
     async def text(self) -> bytes:
         """One scrape. Variants of deleted endpoints are left out."""
@@ -90,6 +93,7 @@ class Scrape:
                 (),
                 {(): waiting.waited_s},
             ),
+            *_usage(self._seen()),
             Gauge(
                 "gnomon_spool_torn_segments",
                 "Files of the spool that ended in a record that is not whole.",
@@ -98,6 +102,41 @@ class Scrape:
             ),
         ]
         return exposition(_by_name(found, names), gauges)
+
+
+def _usage(seen: Sequence[Seen]) -> Iterator[Gauge]:
+    """What each instance uses; in Prometheus' base units."""
+    figures: dict[str, tuple[str, Callable[[Seen], float | None]]] = {
+        "cpu_cores": ("CPUs that an instance uses.", lambda one: _whole(one.used.cpu_percent)),
+        "memory_bytes": ("Memory that an instance uses.", lambda one: one.memory_bytes),
+        "memory_ratio": (
+            "Its share of what the instance may use.",
+            lambda one: _whole(one.used.memory_percent),
+        ),
+        "disk_ratio": (
+            "How full the disk is that an instance's directory lies on.",
+            lambda one: _whole(one.used.disk_percent),
+        ),
+        "gpu_ratio": (
+            "The share of a GPU that an instance uses; of several, their sum.",
+            lambda one: _whole(one.used.gpu_percent),
+        ),
+        "gpu_memory_ratio": (
+            "The share of a GPU's memory that an instance uses; of several, their sum.",
+            lambda one: _whole(one.used.gpu_memory_percent),
+        ),
+    }
+    for name, (said, figure) in figures.items():
+        values: dict[tuple[str, ...], float] = {
+            (one.record.endpoint_name, one.record.variant_name, one.record.id): value
+            for one in seen
+            if (value := figure(one)) is not None
+        }
+        yield Gauge(f"gnomon_instance_{name}", said, ("endpoint", "variant", "instance"), values)
+
+
+def _whole(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
 
 
 def _by_name(

@@ -1,9 +1,9 @@
 """One host for control: whatever runs an instance, by the runtime that its image asks for."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gnomon.hosting.external import ExternalHost
-from gnomon.hosting.host import Host, InstanceSpec, Observation, Started
+from gnomon.hosting.host import Host, InstanceSpec, Observation, Started, Usage
 from gnomon.hosting.servers import External
 
 
@@ -28,6 +28,9 @@ class HostByRuntime:
     async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:
         # An external server's memory is its own matter.
         return await self._processes.over_memory(limits)
+
+    async def usage(self, instance_ids: Collection[str]) -> Mapping[str, Usage]:
+        return await self._processes.usage(instance_ids)
 
     async def stop(self, instance_id: str, *, at_once: bool = False) -> None:
         await self._host_of(instance_id).stop(instance_id, at_once=at_once)

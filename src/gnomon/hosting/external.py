@@ -8,7 +8,7 @@ an instance whose pings fail.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from gnomon.hosting.host import (
     Observation,
     Running,
     Started,
+    Usage,
 )
 from gnomon.hosting.servers import External, Server
 
@@ -81,6 +82,10 @@ class ExternalHost:
 
     async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:  # noqa: ARG002
         """None: what a server that runs already uses is not Gnomon's to bound."""
+        return {}
+
+    async def usage(self, instance_ids: Collection[str]) -> Mapping[str, Usage]:  # noqa: ARG002
+        """None: such a server may be anywhere."""
         return {}
 
     async def stop(self, instance_id: str, *, at_once: bool = False) -> None:  # noqa: ARG002

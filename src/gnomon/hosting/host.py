@@ -6,7 +6,7 @@ suite. Health is asked elsewhere (`gnomon.hosting.health`): a host knows whether
 not whether it is well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -72,6 +72,30 @@ class Exited:
 Observation = Running | Exited
 
 
+@dataclass(frozen=True)
+class GpuUse:
+    """Of the machine's GPUs: 100 percent is the whole of one."""
+
+    compute_percent: float = 0.0
+    memory_percent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What all processes of an instance use of the machine, as of `at_s` (monotonic).
+
+    `cpu_s` is the CPU time that they have had so far; what ended without having been waited for is
+    missing. `disk_percent` is how full the disk is that the instance's directory lies on. `gpu` is
+    None on a machine without GPUs.
+    """
+
+    at_s: float
+    cpu_s: float
+    memory_bytes: int
+    disk_percent: float
+    gpu: GpuUse | None = None
+
+
 class InstanceNotStarted(GnomonError):
     """The machine could not start the instance; nothing of it runs."""
 
@@ -97,6 +121,10 @@ class Host(Protocol):
 
     async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:
         """Which of these instances (by id, with their limits in bytes) use more, and how much."""
+        ...
+
+    async def usage(self, instance_ids: Collection[str]) -> Mapping[str, Usage]:
+        """What these instances use now; none of those that do not run here."""
         ...
 
     async def stop(self, instance_id: str, *, at_once: bool = False) -> None:

@@ -32,13 +32,14 @@ def over(limits: Mapping[Leader, int]) -> dict[Leader, int]:
         session = members[leader.pid]
         if sum(process.resident_bytes for process in session) <= limit or is_stranger(leader):
             continue
-        used = sum(map(_used_bytes, session))
+        used = sum(map(used_bytes, session))
         if used > limit:
             found[leader] = used
     return found
 
 
-def _used_bytes(process: ProcessStat) -> int:
+def used_bytes(process: ProcessStat) -> int:
+    """What one process counts for; 0 once it has ended."""
     try:
         lines = Path(f"/proc/{process.pid}/smaps_rollup").read_bytes().splitlines()
     except (FileNotFoundError, ProcessLookupError):

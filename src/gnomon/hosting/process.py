@@ -16,12 +16,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gnomon.errors import exhaustion
-from gnomon.hosting import cpu_weight, launcher, memory
+from gnomon.hosting import cpu_weight, gpu, launcher, memory, usage
 from gnomon.hosting.environment import environment_of
 from gnomon.hosting.files import InstanceFiles, Launch
 from gnomon.hosting.host import (
@@ -31,11 +31,12 @@ from gnomon.hosting.host import (
     Observation,
     Running,
     Started,
+    Usage,
 )
 from gnomon.hosting.images import Command, ModelServer
 from gnomon.hosting.ports import PortPool, can_bind
 from gnomon.hosting.servers import External
-from gnomon.hosting.session import is_alive, kill_session, kill_session_of
+from gnomon.hosting.session import Leader, is_alive, kill_session, kill_session_of
 from gnomon.settings import HostingSettings
 
 _LOOPBACK = "127.0.0.1"
@@ -93,7 +94,10 @@ class ProcessHost:
         # One thread: spawns are short, and one at a time they cannot inherit each other's sockets.
         self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
         # A look at every process of the machine takes a while, and one is enough at a time.
-        self._memory_looker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory")
+        self._looker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="usage")
+        # That thread's alone; loaded at its first look.
+        self._gpus: gpu.Gpus | None = None
+        self._has_asked_for_gpus = False
         self._starting: dict[str, asyncio.Task[Started]] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
         # Instances that are not to be waited for any longer while they stop.
@@ -116,16 +120,35 @@ class ProcessHost:
 
     async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._memory_looker, self._over_memory, limits)
+        return await loop.run_in_executor(self._looker, self._over_memory, limits)
+
+    async def usage(self, instance_ids: Collection[str]) -> Mapping[str, Usage]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._looker, self._usage, instance_ids)
 
     def _over_memory(self, limits: Mapping[str, int]) -> dict[str, int]:
+        leaders = self._leaders(limits)
+        found = memory.over({leader: limits[id_] for leader, id_ in leaders.items()})
+        return {leaders[leader]: used for leader, used in found.items()}
+
+    def _usage(self, instance_ids: Collection[str]) -> dict[str, Usage]:
+        if not self._has_asked_for_gpus:
+            self._has_asked_for_gpus = True
+            self._gpus = gpu.load()
+        leaders = self._leaders(instance_ids)
+        directories = {
+            leader: InstanceFiles(self._data_dir, id_).directory for leader, id_ in leaders.items()
+        }
+        found = usage.of(directories, self._gpus, self._clock())
+        return {leaders[leader]: used for leader, used in found.items()}
+
+    def _leaders(self, instance_ids: Collection[str]) -> dict[Leader, str]:
         leaders = {}
-        for instance_id in limits:
+        for instance_id in instance_ids:
             leader = InstanceFiles(self._data_dir, instance_id).read_leader()
             if leader is not None:
                 leaders[leader] = instance_id
-        found = memory.over({leader: limits[id_] for leader, id_ in leaders.items()})
-        return {leaders[leader]: used for leader, used in found.items()}
+        return leaders
 
     async def stop(self, instance_id: str, *, at_once: bool = False) -> None:
         if at_once:
@@ -157,7 +180,7 @@ class ProcessHost:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._spawner.shutdown(wait=True)
-        self._memory_looker.shutdown(wait=True)
+        self._looker.shutdown(wait=True)
 
     # --- Starting -----------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Identity(Protocol):
@@ -50,6 +51,8 @@ class ProcessStat:
     start_ticks: int
     # Memory that is in RAM, pages that it shares with other processes among it.
     resident_bytes: int
+    # CPU time of its own and of children that it has waited for, in seconds.
+    cpu_s: float
 
 
 def boot_id() -> str:
@@ -70,6 +73,7 @@ def stat(pid: int) -> ProcessStat | None:
         session=int(fields[3]),
         start_ticks=int(fields[19]),
         resident_bytes=int(fields[21]) * _PAGE_BYTES,
+        cpu_s=sum(map(int, fields[11:15])) / _TICKS_PER_S,
     )
 
 

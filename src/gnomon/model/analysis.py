@@ -93,6 +93,8 @@ class AnalysisRecord(msgspec.Struct, frozen=True):
 def default_settings(given: AnalysisDefaults) -> AnalysisSettings:
     """The settings of experiments that have none of their own. Raises SettingsError."""
     values = asdict(given)
+    # Of the whole installation: the collector's.
+    del values["comparator"]
     rules = {name: values.pop(name) for name in Rules.__struct_fields__ if name in values}
     tolerances = {
         name: values.pop(name) for name in ComparisonSettings.__struct_fields__ if name in values

@@ -1,8 +1,9 @@
-"""Names of what routers count. Each belongs to one variant, one instance and one minute.
+"""Names of what is counted. Each belongs to one variant, one instance and one minute.
 
-`candidates` to `mirrored` stand on the shadow variant: candidates are production requests that
-could have been mirrored, sampled those that the draw chose; sampled = mirrored + all dropped.
-Candidates that are neither sampled nor `opted_out` were not drawn.
+Routers count all but the last group, which is control's. `candidates` to `mirrored` stand on the
+shadow variant: candidates are production requests that could have been mirrored, sampled those that
+the draw chose; sampled = mirrored + all dropped. Candidates that are neither sampled nor
+`opted_out` were not drawn.
 """
 
 from typing import Literal, get_args
@@ -33,10 +34,24 @@ MODEL_LATENCY_US = "model_latency_us"
 OVERHEAD_LATENCY_US = "overhead_latency_us"
 # Of streamed answers: until the model's first chunk was there.
 FIRST_CHUNK_US = "first_chunk_us"
+# Requests in flight on a variant, as a router finds them once a second.
+CONCURRENT_REQUESTS = "concurrent_requests"
 # Behind a histogram's name: the counts that are the exact sum of its values, and their number. Who
 # measures counts the sum; the number is added by the collector.
 SUM_SUFFIX = ".sum"
 NUMBER_SUFFIX = ".number"
+
+# What an instance uses, in basis points (1/100 percent): buckets of whole percents would be coarse.
+CPU_UTILIZATION_BP = "cpu_utilization_bp"
+MEMORY_UTILIZATION_BP = "memory_utilization_bp"
+DISK_UTILIZATION_BP = "disk_utilization_bp"
+GPU_UTILIZATION_BP = "gpu_utilization_bp"
+GPU_MEMORY_UTILIZATION_BP = "gpu_memory_utilization_bp"
+BP_PER_PERCENT = 100
+# On the shadow variant of a test whose variants share the machine: for how long it was looked at
+# while the test ran, and for how long of that its CPU was busy (`gnomon.control.contention`).
+MACHINE_SECONDS = "machine_seconds"
+MACHINE_BUSY_SECONDS = "machine_busy_seconds"
 
 DropReason = Literal[
     "over_budget",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gnomon.model import metric
+from gnomon.router.totals import Totals
 from gnomon.spool.frames import Frame, MetricDelta, Metrics
 from gnomon.spool.merge import merge_metrics
 from gnomon.spool.sealing import FrameSeal
@@ -44,6 +45,8 @@ class Cell:
         "_counts",
         "_first_chunk_us",
         "_first_chunks",
+        "_in_flight",
+        "_in_flight_sum",
         "_invocations",
         "_is_changed",
         "_key",
@@ -73,6 +76,8 @@ class Cell:
         self._overhead_us = 0
         self._first_chunks: dict[int, int] = {}
         self._first_chunk_us = 0
+        self._in_flight: dict[int, int] = {}
+        self._in_flight_sum = 0
 
     def add(self, name: str) -> None:
         """Count one of what is rare."""
@@ -94,6 +99,18 @@ class Cell:
             self.add(metric.MODEL_ERRORS)
             if status >= 400:
                 self.add(metric.ERRORS_4XX if status < 500 else metric.ERRORS_5XX)
+
+    @property
+    def has_invocations(self) -> bool:
+        """Whether one ended since the last flush."""
+        return self._invocations > 0
+
+    def in_flight(self, count: int) -> None:
+        """So many requests are in flight now."""
+        bucket = bucket_of(count)
+        self._in_flight[bucket] = self._in_flight.get(bucket, 0) + 1
+        self._in_flight_sum += count
+        self._change()
 
     def first_chunk(self, latency_s: float) -> None:
         """Of an answer that is streamed, and counted by another call."""
@@ -144,6 +161,7 @@ class Cell:
             (metric.MODEL_LATENCY_US + metric.SUM_SUFFIX, self._latency_us),
             (metric.OVERHEAD_LATENCY_US + metric.SUM_SUFFIX, self._overhead_us),
             (metric.FIRST_CHUNK_US + metric.SUM_SUFFIX, self._first_chunk_us),
+            (metric.CONCURRENT_REQUESTS + metric.SUM_SUFFIX, self._in_flight_sum),
         ):
             if count:
                 counts[name] = counts.get(name, 0) + count
@@ -153,6 +171,7 @@ class Cell:
                 (metric.MODEL_LATENCY_US, self._latencies),
                 (metric.OVERHEAD_LATENCY_US, self._overheads),
                 (metric.FIRST_CHUNK_US, self._first_chunks),
+                (metric.CONCURRENT_REQUESTS, self._in_flight),
             )
             if histogram
         }
@@ -173,10 +192,13 @@ class Cell:
 
 
 class Counters:
-    """All cells that changed, and what the spool did not take yet."""
+    """All cells that changed, and what the spool did not take yet. With `totals`, all is added up
+    there, too.
+    """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, totals: Totals | None = None) -> None:
         self._spool = spool
+        self._totals = totals
         self._changed: list[Cell] = []
         self._unsent: Metrics | None = None
 
@@ -190,6 +212,8 @@ class Counters:
         deltas = [cell.take(minute) for cell in self._changed]
         # Cells hold this very list.
         self._changed.clear()
+        if self._totals is not None:
+            self._totals.add(deltas)
         frame = Metrics(deltas) if deltas else None
         if self._unsent is not None:
             frame = merge_metrics([self._unsent, *([frame] if frame else [])])

@@ -34,6 +34,7 @@ from gnomon.router.read_budget import ReadBudget
 from gnomon.router.records import Records
 from gnomon.router.routes import RoutingTable
 from gnomon.router.seal import Seal
+from gnomon.router.totals import Totals
 from gnomon.settings import AwsSettings, RouterSettings
 
 # Deadlines and idle connections are looked at this often (s): they are seconds long.
@@ -74,6 +75,7 @@ class Router:
         account_id: str,
         region: str,
         cover: Callable[[asyncio.Protocol], asyncio.Protocol] | None = None,
+        totals: Totals | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
@@ -93,7 +95,8 @@ class Router:
         self._listener: socket.socket | None = None
 
         event_ids = EventIds(random)
-        self._counters = Counters(spool)
+        self._totals = totals
+        self._counters = Counters(spool, totals)
         self._routes = RoutingTable(self._make_instance, self._counters)
         self._barriers = Barriers(spool, self._counters, clock)
         self._ejections = Ejections(self._make_ping_pool, clock)
@@ -249,8 +252,12 @@ class Router:
         for removed in update.removed:
             self._routes.remove(removed.id)
             self._barriers.forget(removed.id)
+            if self._totals is not None:
+                self._totals.forget(removed.id)
         for number, spec in enumerate(update.endpoints, 1):
             self._barriers.expect(self._routes.apply(spec))
+            if self._totals is not None:
+                self._totals.name(spec)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         self.version = update.version
@@ -291,6 +298,7 @@ class Router:
         self._plane.date = formatdate(now_s, usegmt=True).encode()
         self._clients.sweep(self._clock.monotonic_s())
         self._ejections.ping()
+        self._routes.count_in_flight()
         self._counters.flush(now_s)
         self._barriers.check()
         self._see_spool()

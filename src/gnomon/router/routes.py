@@ -100,6 +100,19 @@ class Entry:
         if not self.open and self.on_drained is not None:
             self.on_drained()
 
+    def count_in_flight(self) -> None:
+        """Count how many requests each variant has in flight, unless it had none since the last
+        flush: what is idle costs no row.
+        """
+        for variant in (*self.variants, self.shadow) if self.shadow else self.variants:
+            in_flight = sum(instance.outstanding for instance in variant.instances)
+            if in_flight or any(
+                cell.has_invocations
+                for instance in variant.instances
+                if (cell := self._cells.get(instance)) is not None
+            ):
+                self.cell(variant, None).in_flight(in_flight)
+
     def without_experiment(self) -> Entry:
         """The entry once its experiment's end has passed: no copies, no captures for it."""
         spec = self.spec
@@ -228,6 +241,11 @@ class RoutingTable:
         self._leaving = {instance for instance in self._leaving if instance.outstanding}
         for instance in self._leaving:
             instance.sweep(now_s)
+
+    def count_in_flight(self) -> None:
+        """To be called once a second: how many requests are in flight, by variant."""
+        for endpoint in self.by_id.values():
+            endpoint.entry.count_in_flight()
 
     def abort(self) -> None:
         """Break off what is still open on any instance."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Up to this many bytes, copying a body behind its head costs less than a second buffer to write.
 _JOINED_BYTES = 16 * 1024
 _BODILESS = frozenset({204, 304})
+_CODING = b"transfer-encoding"
+_FRAMING = frozenset({b"content-length", _CODING})
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -201,7 +203,16 @@ class UpstreamConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         # Behind the body this is a trailer, which nobody asked for.
         if not self._in_body:
+            # The length first: a header's name is put into lower case only where it may matter.
+            if len(name) == len(_CODING) and name.lower() == _CODING:
+                self._check_coding(value)
             self._headers.append((name, value))
+
+    def _check_coding(self, value: bytes) -> None:
+        """Raises for what is not chunked alone and said once: nothing else is undone here."""
+        is_repeated = any(name.lower() == _CODING for name, _ in self._headers)
+        if is_repeated or value.strip().lower() != b"chunked":
+            raise httptools.HttpParserError("a coding that is not read")
 
     def on_headers_complete(self) -> None:
         if self._is_whole:
@@ -243,10 +254,4 @@ class UpstreamConnection(asyncio.Protocol):
 
 def _is_framed(headers: Headers) -> bool:
     """Whether the head says where the body ends."""
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"content-length":
-            return True
-        if lower == b"transfer-encoding" and value.lower().endswith(b"chunked"):
-            return True
-    return False
+    return any(name.lower() in _FRAMING for name, _ in headers)

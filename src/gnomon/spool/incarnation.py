@@ -1,4 +1,5 @@
-"""The directory of one router incarnation in the spool, and the lock that says it lives.
+"""The directory of one incarnation in the spool, and the lock that says it lives: a router's, or
+control's, which hands over what it measures.
 
 A directory appears under its name with its lock already held: until then its name starts with a
 dot, and readers pass over it. So a lock that is free means that the writer is gone for good.
@@ -17,6 +18,9 @@ from gnomon.spool.segment import CLOSED_SUFFIX, OPEN_SUFFIX
 LOCK_NAME = "lock"
 # The last thing that a writer leaves when it ended in order: nothing of it is missing.
 END_NAME = "ended"
+# How the names of control's incarnations begin: no barrier waits for one, and no record is
+# missing where it was cut off.
+CONTROL_PREFIX = "control-"
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,12 @@ def claim(root: Path, incarnation_id: str) -> tuple[Path, int]:
     root.mkdir(parents=True, exist_ok=True)
     unclaimed = root / f".{incarnation_id}"
     unclaimed.mkdir(mode=0o700)
-    lock = os.open(unclaimed / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(unclaimed / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        # On a full disk it is tried again and again.
+        unclaimed.rmdir()
+        raise
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         directory = root / incarnation_id
@@ -84,11 +93,11 @@ def mark_end(directory: Path) -> None:
 
 
 def cut_off_at_s(directory: Path) -> float | None:
-    """When the dead writer of `directory` wrote last (epoch seconds); None if it ended in order.
+    """When the dead router of `directory` wrote last (epoch seconds); None if it ended in order.
 
     Of one whose segments are all gone already, about when: the last of them went soon after.
     """
-    if (directory / END_NAME).exists():
+    if directory.name.startswith(CONTROL_PREFIX) or (directory / END_NAME).exists():
         return None
     written = [segment.path.stat().st_mtime for segment in segments(directory)]
     return max(written, default=directory.stat().st_mtime)

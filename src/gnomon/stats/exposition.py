@@ -50,15 +50,35 @@ _BY_REASON = {
     metric.DROPPED_PREFIX: ("gnomon_mirror_dropped", "Chosen copies that were not sent."),
     metric.FAILED_PREFIX: ("gnomon_invocation_failed", "Requests that the model did not answer."),
 }
+# Requests in flight: few, or as many as an instance may have connections.
+_CONCURRENCIES = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+
+
+@dataclass(frozen=True)
+class _Histogram:
+    """`per_unit` of what is counted are one of the unit that is shown, in which the bounds are."""
+
+    name: str
+    help: str
+    bounds: tuple[float, ...] = _BOUNDS
+    per_unit: int = _US
+
+
 _HISTOGRAMS = {
-    metric.MODEL_LATENCY_US: ("gnomon_model_latency_seconds", "How long the model took."),
-    metric.FIRST_CHUNK_US: (
+    metric.MODEL_LATENCY_US: _Histogram("gnomon_model_latency_seconds", "How long the model took."),
+    metric.FIRST_CHUNK_US: _Histogram(
         "gnomon_first_chunk_latency_seconds",
         "How long a streaming model took for its first chunk.",
     ),
-    metric.OVERHEAD_LATENCY_US: (
+    metric.OVERHEAD_LATENCY_US: _Histogram(
         "gnomon_overhead_latency_seconds",
         "How long the router took beside the model.",
+    ),
+    metric.CONCURRENT_REQUESTS: _Histogram(
+        "gnomon_concurrent_requests",
+        "Requests in flight, looked at once a second by each router.",
+        _CONCURRENCIES,
+        1,
     ),
 }
 
@@ -113,25 +133,27 @@ def _families(variants: list[VariantTotals]) -> Iterator[Metric]:
                     reason = name.removeprefix(prefix)
                     counter.add_metric((one.endpoint, one.variant, reason), value)
         yield counter
-    for name, (family_name, said) in _HISTOGRAMS.items():
-        histogram = HistogramMetricFamily(family_name, said, labels=_LABELS)
+    for name, shown in _HISTOGRAMS.items():
+        histogram = HistogramMetricFamily(shown.name, shown.help, labels=_LABELS)
         for one in variants:
             if name in one.histograms:
-                total_us = one.counts.get(name + metric.SUM_SUFFIX)
-                period = Distribution.of_histogram(one.histograms[name].counts, total_us)
+                total = one.counts.get(name + metric.SUM_SUFFIX)
+                period = Distribution.of_histogram(one.histograms[name].counts, total)
                 histogram.add_metric(
-                    (one.endpoint, one.variant), _buckets(period), period.total / _US
+                    (one.endpoint, one.variant),
+                    _buckets(period, shown),
+                    period.total / shown.per_unit,
                 )
         yield histogram
 
 
-def _buckets(period: Distribution) -> list[tuple[str, float]]:
-    """Prometheus' cumulative buckets: how many were at most so many seconds."""
+def _buckets(period: Distribution, shown: _Histogram) -> list[tuple[str, float]]:
+    """Prometheus' cumulative buckets: how many were at most so much."""
     values = sorted(period.values.items())
     buckets: list[tuple[str, float]] = []
     seen, at = 0.0, 0
-    for bound in _BOUNDS:
-        while at < len(values) and values[at][0] <= bound * _US:
+    for bound in shown.bounds:
+        while at < len(values) and values[at][0] <= bound * shown.per_unit:
             seen += values[at][1]
             at += 1
         buckets.append((str(bound), seen))

@@ -62,12 +62,14 @@ class Confusion(msgspec.Struct):
         self._bound()
 
     def counts(self) -> list[tuple[str, str, int]]:
-        """(production's label, the shadow's, predictions), most first."""
+        """(production's label, the shadow's, predictions): those that differ before those that
+        are equal, most first.
+        """
         found = []
         for key, times in (self.cells or {}).items():
             production, _, shadow = key.partition(_SEPARATOR)
             found.append((production, shadow, times))
-        return sorted(found, key=lambda cell: (-cell[2], cell[0], cell[1]))
+        return sorted(found, key=lambda cell: (cell[0] == cell[1], -cell[2], *cell[:2]))
 
     def _bound(self) -> None:
         if len(self.cells or ()) > _MOST_CELLS or len(self.labels) > MOST_LABELS:

@@ -26,7 +26,7 @@ from gnomon.errors import DatabaseFailed
 # How long (s) a write waits for another process's: writes take milliseconds, a migration seconds.
 _BUSY_TIMEOUT_S = 30.0
 _BEGIN_OPTION = "gnomon_begin"
-_FULL = "its disk is full: free space there, and Gnomon goes on by itself"
+_FULL = "its disk is full: free space there"
 # Errors of SQLite that are the machine's (https://sqlite.org/rescode.html), and what to do.
 _FAILURES = {
     sqlite3.SQLITE_FULL: _FULL,

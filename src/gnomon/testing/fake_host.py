@@ -6,16 +6,19 @@ What outlives a control is a `FakeMachine`; each `FakeHost` on it is one control
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
 from gnomon.hosting.host import (
     Exited,
+    GpuUse,
     InstanceNotStarted,
     InstanceSpec,
     Observation,
     Running,
     Started,
+    Usage,
 )
 
 # Below any port that something real listens on by chance.
@@ -35,6 +38,9 @@ class FakeInstance:
     ping_status: int = 200
     # Of memory, as long as it runs.
     used_bytes: int = 1024**2
+    # Of the CPU, since its start.
+    cpu_s: float = 0.0
+    gpu: GpuUse | None = None
     server: asyncio.Server | None = None
     connections: set[asyncio.StreamWriter] = field(default_factory=set)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -163,6 +169,17 @@ class FakeHost:
     async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:
         used = {name: self.machine.instances[name].used_bytes for name in self.machine.running()}
         return {name: used[name] for name, limit in limits.items() if used.get(name, 0) > limit}
+
+    async def usage(self, instance_ids: Collection[str]) -> Mapping[str, Usage]:
+        now_s = time.monotonic()
+        running = {name: self.machine.instances[name] for name in self.machine.running()}
+        return {
+            name: Usage(
+                now_s, running[name].cpu_s, running[name].used_bytes, 50.0, running[name].gpu
+            )
+            for name in instance_ids
+            if name in running
+        }
 
     async def stop(self, instance_id: str, *, at_once: bool = False) -> None:
         if instance_id not in self.machine.running():

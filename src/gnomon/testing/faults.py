@@ -17,6 +17,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Coroutine,
     Iterator,
     Mapping,
@@ -33,7 +34,7 @@ from gnomon.control import endpoint_loop, experiment_loop, plan_endpoint, plan_e
 from gnomon.control.actions import CheckModelData, StartInstance, StopInstance
 from gnomon.control.call import Call
 from gnomon.control.transactions import Transactions
-from gnomon.hosting.host import Host, InstanceSpec, Observation, Started
+from gnomon.hosting.host import Host, InstanceSpec, Observation, Started, Usage
 from gnomon.model.lifecycle import INSTANCE
 from gnomon.store.database import Database
 
@@ -300,6 +301,9 @@ class MortalHost:
 
     async def over_memory(self, limits: Mapping[str, int]) -> Mapping[str, int]:
         return await self._life.by_the_machine(self._host.over_memory, limits)
+
+    async def usage(self, instance_ids: Collection[str]) -> Mapping[str, Usage]:
+        return await self._life.by_the_machine(self._host.usage, instance_ids)
 
     async def stop(self, instance_id: str, *, at_once: bool = False) -> None:
         self._life.reach(StopInstance, "before")

@@ -292,7 +292,8 @@ async def machine_with_lives(directory: Path, faults: Faults) -> AsyncIterator[L
     incarnation = Incarnation(new_id(), 0, os.getpid(), own.start_ticks, boot_id())
     spool = SpoolWriter(directory / "spool", incarnation.id, SpoolSettings(flush_interval_s=0.01))
     router = Router(
-        RouterSettings(drain_idle_s=0.0),
+        # All of it shares one loop: what is done there between may take longer than a connection.
+        RouterSettings(drain_idle_s=0.0, connect_time_limit_s=10.0),
         incarnation=incarnation,
         spool=spool,
         control_address=("127.0.0.1", NOBODY),

@@ -32,7 +32,8 @@ _PATIENCE_S = 60.0
 _LOOK_S = 0.05
 
 # Where BURNS is set, it keeps so many processes busy for ever, which share its CPU weight.
-# Answers "<input>", or "<MODEL_SAYS>" where that is set. A request "sleep N" takes N seconds. Where
+# Answers "<input>", or "<MODEL_SAYS>" where that is set; to the input MISTAKES it says "wrong". A
+# request "sleep N" takes N seconds, or N times SLOWED. Where
 # SEEN is set, every input that is answered is appended to that file. While the file MUTE holds an
 # instance's id, that instance answers pings alone. Where EATS is set, the first instance that is
 # asked while that file is there takes it away and fills its memory (512 MiB).
@@ -64,6 +65,8 @@ def _is_mute():
 
 _eats = os.environ.get("EATS")
 _eaten = []
+_slowed = float(os.environ.get("SLOWED", "1"))
+_mistakes = os.environ.get("MISTAKES")
 
 
 def _eat():
@@ -84,7 +87,7 @@ def predict_fn(body, model):
     global _count
     text = body if isinstance(body, str) else body.decode()
     if text.startswith("sleep "):
-        time.sleep(float(text.split()[1]))
+        time.sleep(float(text.split()[1]) * _slowed)
     while _is_mute():
         time.sleep(0.05)
     if _eats and os.path.exists(_eats):
@@ -101,6 +104,8 @@ def predict_fn(body, model):
         os.pwrite(_file, _count.to_bytes(8, "little"), 0)
         if _seen:
             os.write(_seen, text.encode())
+    if text.strip() == _mistakes:
+        return "wrong"
     return model or text
 
 

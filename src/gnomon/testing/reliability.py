@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from gnomon.testing.raw_traffic import Flight
 
@@ -82,6 +83,12 @@ INSTANCE_MUTE = Fault(
     "eject it, a good ping brings it back, and so on.",
     "Nothing else; ejections are counted and shown.",
     "from its first answer again until nothing fails any more",
+)
+INSTANCE_OVER_MEMORY = Fault(
+    "An instance uses more memory than it may, others live",
+    "Requests in flight in it fail; of a shadow instance, none.",
+    "The copies in flight in it; the report says how long it was away, and why.",
+    "from its end until another is healthy",
 )
 EXITS_AT_CREATION = Fault(
     "The model of a new endpoint exits at its start",
@@ -171,6 +178,7 @@ FAULTS = (
     SHADOW_KILLED,
     INSTANCE_HUNG,
     INSTANCE_MUTE,
+    INSTANCE_OVER_MEMORY,
     EXITS_AT_CREATION,
     EXITS_AT_UPDATE,
     SUPERVISOR_KILLED,
@@ -215,19 +223,20 @@ def failures(flights: Iterable[Flight]) -> dict[str, int]:
 
 
 def record(fault: Fault, measured: Measured) -> None:
-    """Keeps what a test measured, if it is asked for."""
+    """Keeps what a test measured and how busy the machine is, if it is asked for."""
     directory = os.environ.get("RELIABILITY_DIR")
     if directory is None:
         return
     with (Path(directory) / _FILE).open("a") as file:
-        file.write(json.dumps({"fault": fault.name, **asdict(measured)}) + "\n")
+        line = {"fault": fault.name, "load": os.getloadavg()[0], **asdict(measured)}
+        file.write(json.dumps(line) + "\n")
 
 
 def recorded(directory: Path) -> dict[str, Measured]:
     """What is kept there, by the faults' names. Raises ValueError for a fault without any."""
     found: dict[str, Measured] = {}
-    for line in (directory / _FILE).read_text().splitlines():
-        values = json.loads(line)
+    for values in _lines(directory):
+        del values["load"]
         name, measured = values.pop("fault"), Measured(**values)
         if name in found:
             # Seconds add up over tests of one fault; counts of requests are one test's.
@@ -238,3 +247,12 @@ def recorded(directory: Path) -> dict[str, Measured]:
     if missing:
         raise ValueError(f"no test has measured: {', '.join(missing)}")
     return found
+
+
+def loads(directory: Path) -> list[float]:
+    """The load average of the last minute whenever something was recorded there."""
+    return [values["load"] for values in _lines(directory)]
+
+
+def _lines(directory: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (directory / _FILE).read_text().splitlines()]

@@ -77,7 +77,8 @@ def report_of(
         is_contended=is_contended,
         seconds=state.pairs / _PAIRS_A_SECOND,
     )
-    analysis = msgspec.to_builtins(summarise(state, settings, circumstances))
+    # As it comes over HTTP.
+    analysis = msgspec.json.decode(msgspec.json.encode(summarise(state, settings, circumstances)))
     return {
         "experiment": {
             "name": "delays",
@@ -120,7 +121,7 @@ def report_of(
         "analysis": {
             "id": "01JDANALYSIS",
             "since_s": 0.0,
-            "settings": msgspec.to_builtins(settings),
+            "settings": msgspec.json.decode(msgspec.json.encode(settings)),
             "guardrails": {"stop_when_broken": False, "promote_when_ready": False},
             "is_contended": is_contended,
             **analysis,

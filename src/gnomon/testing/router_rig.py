@@ -23,6 +23,7 @@ from gnomon.model.snapshot import (
 from gnomon.router.pool import Address
 from gnomon.router.router import Router
 from gnomon.router.seal import Seal
+from gnomon.router.totals import Totals
 from gnomon.settings import RouterSettings
 from gnomon.testing.certificates import LocalTls
 from gnomon.testing.fake_spool import FakeSpool
@@ -116,6 +117,7 @@ async def running_router(
     control: Address = ("127.0.0.1", NOBODY),
     feed_path: Path | None = None,
     tls: LocalTls | None = None,
+    totals: Totals | None = None,
     seed: int = 0,
 ) -> AsyncIterator[RouterRig]:
     """A router that serves until the block is left; then it is drained at once."""
@@ -133,6 +135,7 @@ async def running_router(
             account_id="123456789012",
             region="eu-central-1",
             cover=tls.cover if tls else None,
+            totals=totals,
             random=Random(seed),
         )
         await router.start(listener)

@@ -114,10 +114,14 @@ class PerInstance:
 
 @dataclass(frozen=True)
 class Measured:
-    """Values of a histogram, whose buckets are within 1 %; its sum is exact."""
+    """Values of a histogram, whose buckets are within 1 %; its sum is exact.
+
+    `per_unit` of what the histogram counts are one of the metric's unit.
+    """
 
     name: str
     unit: str
+    per_unit: int = 1
 
     async def read(
         self,
@@ -136,14 +140,17 @@ class Measured:
                 connection, variants, self.name + metric.NUMBER_SUFFIX, periods
             )
             return {
-                period: Distribution(
-                    {sums.get(period, 0.0) / number: number}, sums.get(period, 0.0)
+                period: _divided(
+                    Distribution({sums.get(period, 0.0) / number: number}, sums.get(period, 0.0)),
+                    self.per_unit,
                 )
                 for period, number in numbers.items()
             }
         found = await series.histograms_by_period(connection, variants, self.name, periods)
         return {
-            period: Distribution.of_histogram(histogram.counts, sums.get(period))
+            period: _divided(
+                Distribution.of_histogram(histogram.counts, sums.get(period)), self.per_unit
+            )
             for period, histogram in found.items()
         }
 
@@ -163,7 +170,25 @@ METRICS: dict[tuple[str, str], Metric] = {
     (INVOCATIONS_NAMESPACE, "OverheadLatency"): Measured(
         metric.OVERHEAD_LATENCY_US, "Microseconds"
     ),
+    (INVOCATIONS_NAMESPACE, "ConcurrentRequestsPerModel"): Measured(
+        metric.CONCURRENT_REQUESTS, "None"
+    ),
+    **{
+        (ENDPOINTS_NAMESPACE, shown): Measured(name, "Percent", metric.BP_PER_PERCENT)
+        for shown, name in (
+            ("CPUUtilization", metric.CPU_UTILIZATION_BP),
+            ("MemoryUtilization", metric.MEMORY_UTILIZATION_BP),
+            ("DiskUtilization", metric.DISK_UTILIZATION_BP),
+            ("GPUUtilization", metric.GPU_UTILIZATION_BP),
+            ("GPUMemoryUtilization", metric.GPU_MEMORY_UTILIZATION_BP),
+        )
+    },
 }
+
+
+def _divided(period: Distribution, by: int) -> Distribution:
+    values = {value / by: count for value, count in period.values.items()}
+    return Distribution(values, period.total / by)
 
 
 def _ones(ones: float, samples: float) -> Distribution:

@@ -1,0 +1,91 @@
+import contextlib
+
+import pytest
+
+from gnomon.collector import comparator
+from gnomon.collector.comparator import Unknown, UserComparator, function_named
+from gnomon.collector.comparing import Answer
+from gnomon.errors import SettingsError
+
+FUNCTION = """
+import os, time
+
+def compare(production, shadow):
+    print("a print is no answer")
+    if shadow.body == b"hang":
+        time.sleep(60)
+    if shadow.body == b"die":
+        os._exit(1)
+    if shadow.body == b"paths":
+        return {"/x": 0.5}
+    if shadow.body == b"raise":
+        raise KeyError("x")
+    return production.body == shadow.body and production.status == shadow.status
+"""
+
+
+@pytest.fixture
+def users(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(FUNCTION)
+    with contextlib.closing(UserComparator(str(file), "compare")) as found:
+        yield found
+
+
+def ask(users, body):
+    return users.distances(Answer(200, "text/csv", b"a"), Answer(200, "text/csv", body))
+
+
+def test_a_function_says_whether_answers_are_the_same_or_where_they_differ(users):
+    assert ask(users, b"a") == {}
+    assert ask(users, b"b" * 1_000_000) == {"": 1.0}
+    assert ask(users, b"paths") == {"/x": 0.5}
+
+
+def test_what_it_raises_leaves_one_pair_unknown_and_the_next_is_compared(users):
+    with pytest.raises(Unknown, match="comparator_failed"):
+        ask(users, b"raise")
+    assert ask(users, b"a") == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"), [(b"hang", "comparator_slow"), (b"die", "comparator_failed")]
+)
+def test_a_child_that_is_lost_is_started_anew_after_a_rest(users, monkeypatch, body, reason):
+    assert ask(users, b"a") == {}
+    with pytest.raises(Unknown, match=reason):
+        ask(users, body)
+    with pytest.raises(Unknown, match=reason):
+        ask(users, b"a")
+    rested = comparator.time.monotonic() + comparator._REST_S
+    monkeypatch.setattr(comparator.time, "monotonic", lambda: rested)
+    assert ask(users, b"a") == {}
+
+
+def test_a_file_that_cannot_be_loaded_leaves_pairs_unknown(tmp_path):
+    users = UserComparator(str(tmp_path / "none.py"), "compare")
+    with contextlib.closing(users), pytest.raises(Unknown, match="comparator_failed"):
+        ask(users, b"a")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ("def compare(a, b): ...", "other", "has no function other"),
+        ("def compare(", "compare", "cannot be loaded"),
+        (None, "compare", "cannot be loaded"),
+        ("", "", "is to be"),
+    ],
+)
+def test_a_setting_that_names_no_function_is_refused_in_a_sentence(tmp_path, text, name, said):
+    file = tmp_path / "mine.py"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        function_named(f"{file}:{name}")
+
+
+def test_a_setting_names_a_function(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(FUNCTION)
+    assert function_named(f"{file}:compare") == (str(file), "compare")
