@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.kit.process import cpu_s, running, wait_until
 from bench.kit.report import CannotMeasure
-from gnomon import settings as settings_module
+from gnomon import settings_reading
 from gnomon.app.child import KEY_BYTES, VARIABLE, Hand
 from gnomon.settings import ServerSettings, Settings
 
@@ -89,7 +89,7 @@ def running_control(
                 [sys.executable, "-m", "gnomon.app.control"],
                 cores,
                 log,
-                environ={VARIABLE: Hand(settings_module.encode(settings), reading).encode()},
+                environ={VARIABLE: Hand(settings_reading.encode(settings), reading).encode()},
                 pass_fds=(reading,),
             )
         )

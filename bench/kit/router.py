@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.kit.process import cpu_s, running, wait_until
-from gnomon import settings as settings_module
+from gnomon import settings_reading
 from gnomon.app.child import KEY_BYTES, VARIABLE, Hand
 from gnomon.model.layout import Layout
 from gnomon.model.snapshot import Endpoint, Update
@@ -73,7 +73,7 @@ def running_router(
         stack.callback(os.close, heard)
         stack.callback(os.close, beats)
         hand = Hand(
-            settings=settings_module.encode(Settings(data_dir=directory)),
+            settings=settings_reading.encode(Settings(data_dir=directory)),
             lifetime=reading,
             listener=listener.fileno(),
             heartbeat=beats,

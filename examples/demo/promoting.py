@@ -1,7 +1,7 @@
 """Steps 6 and 7: the shadow takes over while traffic runs, and what the test left behind."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from examples.demo import checks, shadow_test
 from examples.demo.inference import read_counts
@@ -92,6 +92,12 @@ def _said(traffic: Traffic) -> str:
     return f"{traffic.sent:,} sent, answered {answered or 'none yet'}, {failed:,} failed"
 
 
+def _unanswered(figures: Mapping[str, int] | None) -> int:
+    if figures is None:
+        return 0
+    return figures["model_errors"] - figures["errors_4xx"] - figures["errors_5xx"]
+
+
 def _settled_counts(stage: Stage, traffics: Sequence[Traffic]) -> list[checks.Counts]:
     """The three counts by variant, once they agree; as they are when that takes too long."""
 
@@ -106,6 +112,7 @@ def _settled_counts(stage: Stage, traffics: Sequence[Traffic]) -> list[checks.Co
                 copies=copies.get(variant, 0),
                 router=router.get(variant, {}).get("invocations", 0),
                 models=models.get(variant, 0),
+                unanswered=_unanswered(router.get(variant)),
             )
             for variant in sorted({PRODUCTION, SHADOW, *router, *models})
         ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gnomon import settings as settings_module
+from gnomon import settings_reading
 from gnomon.app.child import KEY_BYTES, VARIABLE, Hand, Orders, alone
 from gnomon.settings import Settings
 
@@ -70,7 +70,7 @@ def test_one_that_fails_for_another_reason_says_all_of_it(tmp_path):
 def begin(tmp_path: Path, number: int) -> subprocess.CompletedProcess[str]:
     lifetime, ours = os.pipe()
     os.write(ours, bytes(KEY_BYTES))
-    hand = Hand(settings_module.encode(Settings(tmp_path)), lifetime)
+    hand = Hand(settings_reading.encode(Settings(tmp_path)), lifetime)
     try:
         return subprocess.run(
             [sys.executable, "-c", CHILD, str(number)],

@@ -19,7 +19,7 @@ from gnomon.settings import SpoolSettings
 from gnomon.spool.frames import Exchange, Pair
 from gnomon.spool.incarnation import END_NAME, segments
 from gnomon.spool.sealing import FrameOpener, FrameSeal
-from gnomon.spool.segment import FILE_HEAD
+from gnomon.spool.segment import FILE_HEAD, OPEN_SUFFIX
 from gnomon.spool.writer import SpoolWriter
 from gnomon.stats.state import decode
 from gnomon.store.database import Database, sqlite_url
@@ -571,6 +571,15 @@ async def test_a_full_object_store_is_said_once_and_caught_up_with(world):
     assert len(await world.captured()) == 1
     assert (await world.invocations(), await world.pairs()) == (2, 1)
     assert not directory.exists()
+
+
+async def test_a_segment_that_is_closed_after_it_was_listed_is_read_on(world):
+    directory = world.write("i1", [build.metrics(2), build.pair()])
+    (closed,) = segments(directory)
+    listed = closed.path.with_suffix(OPEN_SUFFIX)
+    opener = FrameOpener({}.__getitem__)
+    await apply.apply_rows(world.database, "i1", 1, listed, 0, default_analyses, 0.0, opener, None)
+    assert (await world.invocations(), await world.pairs()) == (2, 1)
 
 
 async def test_a_full_telemetry_database_loses_and_doubles_nothing(world):

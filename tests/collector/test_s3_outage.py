@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -36,6 +37,15 @@ async def until(holds, what):
         await asyncio.sleep(0.02)
 
 
+@asynccontextmanager
+async def stopped_at_the_end(server):
+    """Whatever becomes of the test."""
+    try:
+        yield
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize("kms_key", ["", "alias/captures"])
 async def test_nothing_is_lost_or_doubled_while_the_store_is_away(tmp_path, kms_key):
     (tmp_path / "s3").mkdir()
@@ -64,8 +74,8 @@ async def test_nothing_is_lost_or_doubled_while_the_store_is_away(tmp_path, kms_
             await asyncio.sleep(0.03)
 
     spool = tmp_path / "spool"
-    server.start()
-    async with migrated("telemetry", tmp_path) as database:
+    async with stopped_at_the_end(server), migrated("telemetry", tmp_path) as database:
+        server.start()
         writer = SpoolWriter(spool, "i1", FAST)
         stop = asyncio.Event()
         no_keys = FrameOpener({}.__getitem__)
@@ -90,12 +100,13 @@ async def test_nothing_is_lost_or_doubled_while_the_store_is_away(tmp_path, kms_
             await write(["c1"])
 
             async def all_are_there():
-                return len(await events() or ()) >= 8
+                found[:] = await events() or ()
+                return len(found) >= 8
 
+            found = []
             await until(all_are_there, "the records of the outage")
-            assert await events() == ["a1", "a2", "b0", "b1", "b2", "b3", "b4", "c1"]
+            assert found == ["a1", "a2", "b0", "b1", "b2", "b3", "b4", "c1"]
         finally:
             stop.set()
             await collecting
             writer.close()
-            server.stop()

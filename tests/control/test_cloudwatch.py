@@ -171,6 +171,14 @@ async def test_an_errors_average_is_its_share_of_the_invocations(client, telemet
     assert point["Sum"] == 0
 
 
+async def test_invocations_per_instance_add_up_to_those_of_one(client, telemetry, variant):
+    counts = {metric.INVOCATIONS: 8, metric.INVOCATIONS_PER_INSTANCE: 4}
+    await record(telemetry, variant, 3, counts)
+    statistics = ["Sum", "SampleCount", "Average"]
+    (point,) = (await ask(client, "InvocationsPerInstance", Statistics=statistics))["Datapoints"]
+    assert [point[name] for name in statistics] == [4, 8, 0.5]
+
+
 async def test_latencies_have_exact_sums_and_percentiles_within_a_percent(
     client, telemetry, variant
 ):

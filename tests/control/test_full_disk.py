@@ -192,8 +192,7 @@ async def test_control_that_begins_while_the_database_is_full_takes_up_what_it_c
     await full.fill()
     gone, there = sorted(control.machine.running())
     with structlog.testing.capture_logs() as logs:
-        control.loop.close()
-        control.memory_watch.close()
+        await control.rest()
         await control.keeper.close()
         # Its row cannot be written, and stands before the other one.
         control.machine.end(gone, 1)

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from gnomon.control.memory_watch import LOOK_S, MemoryWatch, memory_limit, sentence
+from gnomon.control.watch import Watch
 from gnomon.errors import DatabaseFailed
 from gnomon.settings import HostingSettings
 from gnomon.store.database import Database
@@ -162,7 +163,8 @@ class BlindHost(FakeHost):
 async def test_what_cannot_be_looked_at_is_said_once_and_looked_at_again(control, machine):
     await make_endpoint(control)
     host = BlindHost(machine)
-    watch = MemoryWatch(host, control.keeper, HostingSettings())
+    memory_watch = MemoryWatch(host, control.keeper, HostingSettings())
+    watch = Watch("the memory of instances", LOOK_S, memory_watch.look)
     with structlog.testing.capture_logs() as logs:
         async with asyncio.TaskGroup() as group:
             group.create_task(watch.run())
@@ -172,5 +174,5 @@ async def test_what_cannot_be_looked_at_is_said_once_and_looked_at_again(control
 
             await control.until(looked_twice, f"a second look after {LOOK_S} s")
             watch.close()
-    (said,) = [entry for entry in logs if "memory" in entry["event"]]
+    (said,) = [entry for entry in logs if "memory" in entry.get("what", "")]
     assert "ulimit -n" in said["reason"]

@@ -9,7 +9,8 @@ import structlog
 
 from gnomon.collector.loop import Collector
 from gnomon.control.contention import is_contended
-from gnomon.control.usage_watch import UsageParts, UsageWatch
+from gnomon.control.usage_watch import LOOK_S, UsageParts, UsageWatch
+from gnomon.control.watch import Watch
 from gnomon.hosting.host import GpuUse
 from gnomon.model import metric
 from gnomon.settings import HostingSettings, SpoolSettings
@@ -74,8 +75,7 @@ class Rig:
 
     async def end(self):
         """As `run` does it when it is told to."""
-        self.watch.close()
-        await self.watch.run()
+        await self.watch.close()
 
     async def collected(self, **scope):
         """What telemetry has once the watch has ended."""
@@ -187,11 +187,11 @@ async def test_a_full_disk_is_said_once_and_measuring_goes_on_when_there_is_room
     await make_endpoint(control)
     rig.failures = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))] * 2
     await rig.watch.sample()
+    watch = Watch("what instances use", LOOK_S, rig.watch.sample)
     with structlog.testing.capture_logs() as said:
         for _ in range(3):
-            rig.watch._sampled_s = float("-inf")
-            await rig.watch._try()
-    assert [line["event"] for line in said] == ["what instances use is not measured now"]
+            await watch.once()
+    assert [line["event"] for line in said] == ["something is not watched now"]
     (one,) = rig.watch.seen
     (item,) = await rig.collected(endpoint_id=one.record.endpoint_id)
     assert item.histograms[metric.CPU_UTILIZATION_BP].count == 1

@@ -109,6 +109,9 @@ def test_after_the_switch_only_the_promoted_variant_answers():
         (Counts("boosting", client=10, copies=5, router=14, models=15), False),
         (Counts("boosting", client=10, copies=5, router=15, models=14), False),
         (Counts("boosting", client=11, copies=5, router=15, models=15), False),
+        (Counts("boosting", client=10, copies=5, router=15, models=13, unanswered=2), True),
+        (Counts("boosting", client=10, copies=5, router=15, models=12, unanswered=2), False),
+        (Counts("boosting", client=10, copies=5, router=15, models=16, unanswered=2), False),
     ],
 )
 def test_three_counts_agree_or_not(counts, holds):

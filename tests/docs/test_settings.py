@@ -5,7 +5,7 @@ import tomllib
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from gnomon import settings
+from gnomon import settings, settings_reading
 from gnomon.hosting import servers
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
@@ -37,7 +37,7 @@ def test_every_setting_is_documented_with_its_default():
 def test_the_documented_file_is_one_that_gnomon_reads(tmp_path):
     (example,) = re.findall(r"^```toml\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
     (tmp_path / "gnomon.toml").write_text(example)
-    loaded = settings.load(tmp_path, {})
+    loaded = settings_reading.load(tmp_path, {})
     assert loaded.server.port == 8600
     assert loaded.hosting.interpreter == "/opt/models/.venv/bin/python"
     assert list(loaded.hosting.images) == ["my-registry/scorer:*"]
@@ -48,4 +48,4 @@ def test_the_documented_file_is_one_that_gnomon_reads(tmp_path):
 
 def test_a_documented_variable_is_read(tmp_path):
     assert "`GNOMON_SERVER_PORT`" in DOCUMENT
-    assert settings.load(tmp_path, {"GNOMON_SERVER_PORT": "8600"}).server.port == 8600
+    assert settings_reading.load(tmp_path, {"GNOMON_SERVER_PORT": "8600"}).server.port == 8600

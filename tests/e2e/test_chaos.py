@@ -160,7 +160,10 @@ def test_shadow_records_are_one_to_one_but_for_what_the_killed_held(run):
     ]
     assert unexplained == []
     events = {r["eventMetadata"]["eventId"] for r in run.captured["AllTraffic"]}
-    assert {r["eventMetadata"]["eventId"] for r in records} <= events
+    alone = [r for r in records if r["eventMetadata"]["eventId"] not in events]
+    # A shadow may answer first: then a router can die with production's record alone.
+    flights = [run.flights[number] for number in captured_numbers(alone)]
+    assert [f for f in flights if not near(f, run.chaos.of(ROUTER), FRAMES_S)] == []
 
 
 def test_the_three_counts_agree_but_for_the_last_counts_of_killed_routers(run):

@@ -1,8 +1,9 @@
-"""The verdict on real models behind a real Gnomon, at about fifty requests a second.
+"""The verdict on real models behind a real Gnomon, at about forty requests a second.
 
 The margins are the defaults but for the error rate's: what bounds 0.1 % takes many thousands of
 pairs. To be quick, blocks last 0.1 s and 300 pairs are enough. That is sound here, since the
 models' times do not come in runs; it says nothing of whether such blocks suit other models.
+What rests on latency needs a machine that is not busy, and is skipped on one that is.
 """
 
 import datetime as dt
@@ -18,12 +19,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SETTINGS = {"rules": {"error_rate": 0.05, "least_pairs": 300}, "block_s": 0.1}
 # A hundred blocks take ten seconds; a busy machine may take several times as long.
 PATIENCE_S = 90
+# Seconds of a test after which a busy machine is not waited for.
+CONTENDED_S = 30
 LATENCY_RULES = {"slow_down", "p99"}
 
 
 def own_time(number):
-    """A request that takes 20 to 50 ms."""
-    return f"sleep {0.02 + number * 7 % 31 / 1000:.3f}\n"
+    """A request that takes 120 to 240 ms: what a busy machine adds to a shadow, which has the lower
+    CPU weight, is little beside it, and is much beside a few ms.
+    """
+    return f"sleep {0.12 + number * 7 % 31 * 4 / 1000:.3f}\n"
 
 
 @pytest.fixture
@@ -48,12 +53,18 @@ def test_of(echo):
 
 
 def traffic_of(echo, body):
-    """Two threads that wait for their models most of the time."""
-    return Traffic(lambda number: echo.invoke(body(number))["Body"].read(), threads=2)
+    """Threads that wait for their models most of the time."""
+    return Traffic(lambda number: echo.invoke(body(number))["Body"].read(), threads=8)
 
 
 def verdict_of(echo):
     return echo.report()["analysis"]["verdict"]
+
+
+def skip_if_contended(report):
+    """A busy machine leaves latency rules open, as it is to: these tests are of others."""
+    if report["analysis"]["is_contended"]:
+        pytest.skip("The machine was busy, and the test is contended.")
 
 
 def judged(echo, status):
@@ -61,7 +72,11 @@ def judged(echo, status):
 
     def reached():
         report = echo.report()
-        return report["analysis"]["verdict"]["status"] == status and report
+        if report["analysis"]["verdict"]["status"] == status:
+            return report
+        if report["seconds"] > CONTENDED_S:
+            skip_if_contended(report)
+        return None
 
     try:
         return echo.gnomon.wait(reached, f"the verdict {status}", PATIENCE_S)
@@ -135,5 +150,7 @@ def test_a_shadow_that_is_ready_at_the_schedules_end_is_promoted_where_that_is_w
         sent = traffic.sent
         echo.gnomon.wait(lambda: traffic.sent >= sent + 50, "traffic after the end")
     assert traffic.failures == []
+    if "StatusReason" not in found:
+        skip_if_contended(echo.report())
     assert found["StatusReason"].startswith("By its guardrail: the shadow is ready.")
     assert echo.invoke("after\n")["InvokedProductionVariant"] == "Shadow-01"

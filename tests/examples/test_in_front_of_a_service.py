@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gnomon import settings
+from gnomon import settings_reading
 from gnomon.hosting import servers
 from gnomon.testing.processes import running_gnomon
 
@@ -27,7 +27,7 @@ def tables():
 @pytest.mark.parametrize("table", tables(), ids=["stand-in", "triton", "vllm"])
 def test_gnomon_reads_every_table_that_it_shows(table, tmp_path):
     (tmp_path / "gnomon.toml").write_text(table)
-    external = settings.load(tmp_path, {}).hosting.external
+    external = settings_reading.load(tmp_path, {}).hosting.external
     servers.check(external)
     assert "scorer:v1" in external
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import structlog
 
-from gnomon import settings as settings_module
+from gnomon import settings_reading
 from gnomon.app import descriptors
 from gnomon.app.machine import UMASK, set_up_logging
 from gnomon.errors import exhaustion
@@ -55,7 +55,7 @@ class Hand:
         return json.dumps(asdict(self))
 
     def decoded(self) -> Settings:
-        return settings_module.decode(self.settings)
+        return settings_reading.decode(self.settings)
 
 
 @dataclass(frozen=True)

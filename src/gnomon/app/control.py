@@ -21,6 +21,9 @@ from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket, passing_socket
 from gnomon.app.machine import SystemClock, new_id
 from gnomon.control import api
+from gnomon.control import guardrails as guarding
+from gnomon.control import memory_watch as memory
+from gnomon.control import usage_watch as usage
 from gnomon.control.analyses import Analyses
 from gnomon.control.cloudwatch import api as cloudwatch
 from gnomon.control.cloudwatch.reading import Readings
@@ -30,7 +33,7 @@ from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
 from gnomon.control.frame_keys import FrameKeys
-from gnomon.control.guardrails import Guardrails, GuardrailWatch
+from gnomon.control.guardrails import Guardrails
 from gnomon.control.judging import Judge
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
@@ -42,6 +45,7 @@ from gnomon.control.totals import Scrape
 from gnomon.control.transactions import Transactions
 from gnomon.control.usage_watch import UsageParts, UsageWatch
 from gnomon.control.warnings import Warnings
+from gnomon.control.watch import Watch
 from gnomon.errors import GnomonError, ModelDataUnavailable
 from gnomon.hosting import artifacts, serving_archive
 from gnomon.hosting.choice import HostByRuntime
@@ -193,7 +197,6 @@ async def main(settings: Settings, orders: Orders) -> None:
         return not isinstance(runtime, External)
 
     guardrails = Guardrails(transactions, telemetry, judge, ring)
-    guardrail_watch = GuardrailWatch(guardrails)
     feed = Feed(changes, routers.seen, ring)
     floor = DiskFloor(settings.data_dir, settings.spool.min_free_bytes, free_bytes)
     keeper = InstanceKeeper(
@@ -285,13 +288,18 @@ async def main(settings: Settings, orders: Orders) -> None:
             for server, listener in servers.items():
                 group.create_task(server.serve(sockets=[listener]))
             renewing = None if certificate is None else group.create_task(certificate.watch())
-            watches = (memory_watch, usage_watch, guardrail_watch)
+            watches = (
+                Watch("the memory of instances", memory.LOOK_S, memory_watch.look),
+                Watch("what instances use", usage.LOOK_S, usage_watch.tick),
+                Watch("the guardrails", guarding.LOOK_S, guardrails.look),
+            )
             watching = [group.create_task(watch.run()) for watch in watches]
             await orders.either()
             loop.close()
             for watch in watches:
                 watch.close()
             await asyncio.gather(reconciling, *watching)
+            await usage_watch.close()
             if orders.drain.is_set():
                 await _stop_instances(transactions, keeper)
             for server in servers:

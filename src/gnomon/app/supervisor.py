@@ -20,18 +20,18 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.metadata import version
 
-import httpx
 import psutil
 import structlog
 
-from gnomon import settings as settings_module
 from gnomon.app import certificate as certificates
 from gnomon.app import descriptors, directory, handover, listening, seaweedfs
-from gnomon.app.child import KEY_BYTES, VARIABLE, Hand
-from gnomon.app.heartbeat import BEAT_INTERVAL_S, Heartbeat
+from gnomon.app.child import KEY_BYTES
+from gnomon.app.children import Child
+from gnomon.app.heartbeat import BEAT_INTERVAL_S
+from gnomon.app.readiness import readiness
 from gnomon.app.restarts import MAX_DELAY_S, restart_delay_s
 from gnomon.cli import former
 from gnomon.cli import running as running_file
@@ -40,7 +40,7 @@ from gnomon.cli.running import Process, Running
 from gnomon.cli.time_limits import time_limits
 from gnomon.collector.comparator import function_named
 from gnomon.errors import GnomonError, exhaustion
-from gnomon.hosting import leftovers, servers, session
+from gnomon.hosting import leftovers, servers
 from gnomon.model.layout import Layout
 from gnomon.objects import opening
 from gnomon.settings import Settings, cores
@@ -62,41 +62,6 @@ class NotComingUp(GnomonError):
 
 class NotEnded(GnomonError):
     """Something could not be ended."""
-
-
-@dataclass
-class Child:
-    """One process that is kept running; `deaths` are the monotonic times of its last ones.
-
-    `identity` is None while it is not known to have come up.
-    """
-
-    name: str
-    module: str
-    slot: int = 0
-    listener: int = -1
-    heartbeat: Heartbeat | None = None
-    process: asyncio.subprocess.Process | None = None
-    identity: Process | None = None
-    lifetime: int = -1
-    deaths: list[float] = field(default_factory=list)
-
-    @property
-    def is_router(self) -> bool:
-        return self.listener >= 0
-
-    @property
-    def is_store(self) -> bool:
-        return self.name == former.STORE
-
-    def hang_up(self) -> None:
-        """Closes this side's ends of its pipes: if it runs, its supervisor is gone for it."""
-        if self.lifetime >= 0:
-            os.close(self.lifetime)
-            self.lifetime = -1
-        if self.heartbeat is not None:
-            self.heartbeat.close()
-            self.heartbeat = None
 
 
 class Supervisor:
@@ -342,48 +307,14 @@ class Supervisor:
             raise
 
     async def _start(self, child: Child) -> None:
-        reading, child.lifetime = os.pipe()
-        descriptors = [reading]
-        beats = -1
-        try:
-            if child.is_router:
-                heard, beats = os.pipe()
-                child.heartbeat = Heartbeat(heard, asyncio.get_running_loop().time())
-                descriptors += [child.listener, beats]
-            hand = Hand(
-                settings=settings_module.encode(self._settings),
-                lifetime=reading,
-                listener=child.listener,
-                heartbeat=beats,
-                slot=child.slot,
-                relieves=bool(self._former),
-            )
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                child.module,
-                pass_fds=descriptors,
-                env={**os.environ, VARIABLE: hand.encode()},
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        finally:
-            os.close(reading)
-            if beats >= 0:
-                os.close(beats)
-        seen = session.stat(process.pid)
-        child.identity = (
-            Process(child.name, seen.pid, seen.start_ticks, session.boot_id()) if seen else None
-        )
-        child.process = process
+        await child.start(self._settings, relieves=bool(self._former))
         self._note()
         # It is noted now, and may begin: nothing runs that the next life does not know. On a full
         # disk it is noted later: traffic needs it now.
-        with contextlib.suppress(BrokenPipeError):
-            os.write(child.lifetime, self._key)
+        child.let_begin(self._key)
         if self._ending.is_set():
             # Whoever ends the processes may have looked before this one was there.
-            child.process.terminate()
+            child.terminate()
 
     async def _keep(self, child: Child) -> None:
         """Restarts the process whenever it dies, until everything ends."""
@@ -463,13 +394,11 @@ class Supervisor:
             # At a SIGTERM control would stop the instances.
             child.hang_up()
         else:
-            with contextlib.suppress(ProcessLookupError):
-                child.process.terminate()
+            child.terminate()
         await asyncio.wait([keeper], timeout=limit_s)
         if not keeper.done():
             _LOG.error("a process did not end in time and is killed", process=child.name)
-            with contextlib.suppress(ProcessLookupError):
-                child.process.kill()
+            child.kill()
             await asyncio.wait([keeper])
 
     async def _listen(self) -> None:
@@ -478,10 +407,9 @@ class Supervisor:
         while True:
             await asyncio.sleep(BEAT_INTERVAL_S)
             for child in self._children:
-                if child.heartbeat and child.process and child.heartbeat.is_silent(loop.time()):
+                if child.heartbeat and child.heartbeat.is_silent(loop.time()):
                     _LOG.error("a router hangs and is killed", process=child.name)
-                    with contextlib.suppress(ProcessLookupError):
-                        child.process.kill()
+                    child.kill()
 
     async def _reap(self) -> None:
         """Takes the exit of processes that were left to this one: instances outlive control."""
@@ -505,22 +433,3 @@ class Supervisor:
 def _become_subreaper() -> None:
     # Instances whose control has died become this process's children, so that their exit is seen.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-async def readiness(url: str, routers: set[int]) -> bool | None:
-    """Whether these routers (pids) and every endpoint in service can answer.
-
-    None while control does not answer. Asked through a router: then everything between them works.
-    """
-    # Who answers is known without a certificate: the socket is this process's own.
-    try:
-        async with httpx.AsyncClient(verify=False, trust_env=False, timeout=2.0) as client:  # noqa: S501 - as said
-            answer = await client.get(f"{url}/gnomon/v1/status")
-            answer.raise_for_status()
-    except httpx.HTTPError:
-        return None
-    found = answer.json()
-    # Until it has asked control, a router knows only what there was in a former life.
-    return routers <= {router["pid"] for router in found["routers"]} and all(
-        endpoint["answers"] for endpoint in found["endpoints"] if endpoint["status"] == "InService"
-    )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from gnomon import settings as settings_module
+from gnomon import settings_reading
 from gnomon.cli import former
 from gnomon.cli.running import Running, hold, is_held, read
 from gnomon.cli.time_limits import time_limits
@@ -53,7 +53,7 @@ def restart(running: Running, environ: Mapping[str, str]) -> Running:
     sound, and then nothing was changed; StillRunning if it does not come up.
     """
     data_dir = Path(running.data_dir)
-    settings_module.load(data_dir, environ)
+    settings_reading.load(data_dir, environ)
     before = {process.pid for process in running.processes}
     _send(running, RESTART_SIGNAL)
     limit_s = running.end_time_limit_s + _SLACK_S
@@ -89,7 +89,7 @@ def end_what_is_left(data_dir: Path, environ: Mapping[str, str]) -> bool:
     """
     if not former.left(data_dir) and not leftovers.living(data_dir):
         return False
-    settings = settings_module.load(data_dir, environ)
+    settings = settings_reading.load(data_dir, environ)
     with hold(Layout(data_dir)):
         former.end(former.left(data_dir), time_limits(settings).router_s)
         leftovers.end(data_dir, settings.hosting.stop_time_limit_s)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from gnomon import settings as settings_module
+from gnomon import settings_reading
 from gnomon.cli import running as running_file
 from gnomon.cli.client import CallFailed, get
 from gnomon.cli.running import Running
@@ -132,7 +132,7 @@ def gather(named: Path | None, environ: Mapping[str, str]) -> Facts:
     layout = Layout(data_dir)
     settings_error = ""
     try:
-        settings = settings_module.load(data_dir, environ)
+        settings = settings_reading.load(data_dir, environ)
         if settings.analysis.comparator:
             function_named(settings.analysis.comparator)
     except SettingsError as error:

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from gnomon import settings as settings_module
+from gnomon import settings_reading
 from gnomon.cli import running as running_file
 from gnomon.cli.analysis import add_analysis
 from gnomon.cli.capturing import add_capturing
@@ -75,7 +75,7 @@ def build(up: Up) -> typer.Typer:
         objects: dict[str, object] = {"store": "seaweedfs"} if s3 else {}
         if s3_port is not None:
             objects["port"] = s3_port
-        settings = settings_module.load(
+        settings = settings_reading.load(
             chosen, os.environ, {"server": overrides, "objects": objects}
         )
 

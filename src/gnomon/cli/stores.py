@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from gnomon import settings as settings_module
+from gnomon import settings_reading
 from gnomon.cli import running as running_file
 from gnomon.errors import GnomonError
 from gnomon.objects.local_keys import LocalKeys
@@ -58,8 +58,8 @@ def _settings(
         # A directory and its keys are there whether Gnomon runs or not.
         if not may_be_missing and not error.data_dir.is_dir():
             raise
-        return settings_module.load(error.data_dir.resolve(), environ)
-    settings = settings_module.load(Path(running.data_dir), environ)
+        return settings_reading.load(error.data_dir.resolve(), environ)
+    settings = settings_reading.load(Path(running.data_dir), environ)
     if running.s3_url:
         # It may have been asked for on the command line only, and on any port.
         beside = replace(settings.objects, store="seaweedfs", endpoint=running.s3_url)

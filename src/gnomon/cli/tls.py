@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnomon import settings as settings_module
+from gnomon import settings_reading
 from gnomon.cli import running as running_file
 from gnomon.cli.options import DataDir
 from gnomon.errors import DataDirectoryError, GnomonError
@@ -51,7 +51,7 @@ def add_tls(app: typer.Typer) -> None:
     ) -> None:
         """Make an authority for this machine, and a certificate by it for Gnomon's listeners."""
         chosen = running_file.chosen_data_dir(data_dir, os.environ).resolve()
-        settings = settings_module.load(chosen, os.environ)
+        settings = settings_reading.load(chosen, os.environ)
         names = init(Layout(chosen), settings.server.host, datetime.now(UTC), renew=renew)
         typer.echo(_said(Layout(chosen), names))
 

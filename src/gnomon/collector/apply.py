@@ -72,7 +72,7 @@ async def apply_rows(
     frames_left = batches(reader)
     while (frames := await asyncio.to_thread(next, frames_left, None)) is not None:
         analyses = await analyses_of(experiments_of(frames))
-        share = compared_of(path.stat().st_size - reader.offset)
+        share = compared_of(reader.size_bytes - reader.offset)
         rows = await asyncio.to_thread(rows_of, frames, analyses, share, users)
         async with database.writing() as connection:
             await ingest.add_metric_counts(connection, rows.counts)

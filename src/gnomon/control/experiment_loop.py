@@ -49,6 +49,7 @@ class ExperimentReconciler:
 
     async def reconcile(self, experiment_id: str) -> bool:
         """One pass over one experiment. True if it did something."""
+        await self._end_in_another_way(experiment_id)
         missing = await self._missing(experiment_id)
         check: ExperimentRecord | None = None
         async with self._transactions.call() as call:
@@ -69,17 +70,21 @@ class ExperimentReconciler:
         self._wake(record.endpoint_id)
         return bool(actions)
 
-    async def _missing(self, experiment_id: str) -> int:
-        """How many routers' records are missing of a test that stops; and what is to be done
-        before one ends by its schedule.
-        """
+    async def _end_in_another_way(self, experiment_id: str) -> None:
+        """Gives `at_end` its chance where a running test is about to end by its schedule."""
         async with self._transactions.looking() as call:
             record = await EXPERIMENTS.get(call.connection, experiment_id)
-        if record is None:
-            return 0
-        if record.status == "Running" and call.now_s >= record.plan.ends_at_s:
+        if (
+            record is not None
+            and record.status == "Running"
+            and call.now_s >= record.plan.ends_at_s
+        ):
             await self._at_end(record)
-        if record.status != "Stopping" or record.plan.ending is None:
+
+    async def _missing(self, experiment_id: str) -> int:
+        async with self._transactions.database.reading() as connection:
+            record = await EXPERIMENTS.get(connection, experiment_id)
+        if record is None or record.status != "Stopping" or record.plan.ending is None:
             return 0
         return await self._missing_barriers(record.plan.ending.barrier_id)
 

@@ -6,8 +6,6 @@ Intervals hold at all times at once, so that acting on the first one that says s
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from gnomon.control.judging import Judge
 from gnomon.control.operations.experiment_changes import stop_inference_experiment
 from gnomon.control.spans import running_span
 from gnomon.control.transactions import Transactions
-from gnomon.errors import GnomonError, exhaustion
+from gnomon.errors import GnomonError
 from gnomon.model.records import ExperimentRecord
 from gnomon.store.database import Database
 from gnomon.store.state.analyses import analyses_of
@@ -101,30 +99,6 @@ class Guardrails:
         else:
             _LOG.info("a guardrail acted", experiment=record.name, reason=reason)
             self.changed()
-
-
-class GuardrailWatch:
-    """One look after another, until `close`."""
-
-    def __init__(self, guardrails: Guardrails) -> None:
-        self._guardrails = guardrails
-        self._closing = asyncio.Event()
-
-    def close(self) -> None:
-        """Ends `run` after the look that it is in."""
-        self._closing.set()
-
-    async def run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                await self._guardrails.look()
-            except Exception as error:  # noqa: BLE001 - a look ends here
-                if (exhausted := exhaustion(error)) is None:
-                    _LOG.exception("a look at the guardrails failed")
-                else:
-                    _LOG.warning("guardrails are not watched now", reason=str(exhausted))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), LOOK_S)
 
 
 def _said(what: str, verdict: Verdict) -> str:

@@ -7,13 +7,9 @@ uses is its host's to say; its end is recorded by the keeper.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 
-import structlog
-
 from gnomon.control.keeper import InstanceKeeper
-from gnomon.errors import exhaustion
 from gnomon.hosting.host import Host
 from gnomon.model import instance_types
 from gnomon.model.records import InstanceRecord
@@ -23,8 +19,6 @@ from gnomon.settings import HostingSettings
 LOOK_S = 1.0
 
 _MIB = 1024 * 1024
-
-_LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,33 +58,12 @@ def sentence(record: InstanceRecord, used_bytes: int, limit: MemoryLimit) -> str
 
 
 class MemoryWatch:
-    """One look after another, until `close`. It is never cancelled: see `InstanceKeeper`."""
+    """What a `Watch` looks at each LOOK_S seconds."""
 
     def __init__(self, host: Host, keeper: InstanceKeeper, settings: HostingSettings) -> None:
         self._host = host
         self._keeper = keeper
         self._settings = settings
-        self._closing = asyncio.Event()
-        # What the machine was out of, as it was said last.
-        self._said = ""
-
-    def close(self) -> None:
-        """Ends `run` after the look that it is in."""
-        self._closing.set()
-
-    async def run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                await self.look()
-            except Exception as error:  # noqa: BLE001 - a look ends here
-                exhausted = exhaustion(error)
-                if exhausted is None:
-                    _LOG.exception("a look at the memory of instances failed")
-                elif str(exhausted) != self._said:
-                    self._said = str(exhausted)
-                    _LOG.warning("the memory of instances is not watched now", reason=self._said)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), LOOK_S)
 
     async def look(self) -> None:
         kept = {record.id: record for record in self._keeper.kept()}

@@ -8,7 +8,6 @@ control's own; routers' barriers know nothing of it. What is made of a look is l
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from gnomon.control.keeper import InstanceKeeper
 from gnomon.control.memory_watch import memory_limit
 from gnomon.control.transactions import Transactions
 from gnomon.control.utilization import Seen, delta_of, minute_of, utilization
-from gnomon.errors import exhaustion
 from gnomon.hosting.host import Host, Usage
 from gnomon.model.clock import Clock
 from gnomon.model.records import ExperimentRecord, InstanceRecord
@@ -58,7 +56,7 @@ class UsageParts:
 
 
 class UsageWatch:
-    """One look after another, until `close`. It is never cancelled: see `InstanceKeeper`.
+    """What a `Watch` looks at.
 
     `seen` are the instances that run here, as of the last look at them.
     """
@@ -66,43 +64,24 @@ class UsageWatch:
     def __init__(self, parts: UsageParts) -> None:
         self.seen: list[Seen] = []
         self._parts = parts
-        self._closing = asyncio.Event()
         # psutil and the disk: neither is the loop's.
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="machine")
         self._spool: SpoolWriter | None = None
         self._before: Mapping[str, Usage] = {}
         self._looked_s = parts.clock.monotonic_s()
         self._sampled_s = self._looked_s
-        # What the machine was out of, as it was said last.
-        self._said = ""
 
-    def close(self) -> None:
-        """Ends `run` after the look that it is in."""
-        self._closing.set()
+    async def close(self) -> None:
+        """After the last look: what was written is handed over."""
+        if self._spool is not None:
+            await asyncio.to_thread(self._spool.close)
+        self._pool.shutdown()
 
-    async def run(self) -> None:
-        try:
-            while not self._closing.is_set():
-                await self._try()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), LOOK_S)
-        finally:
-            if self._spool is not None:
-                await asyncio.to_thread(self._spool.close)
-            self._pool.shutdown()
-
-    async def _try(self) -> None:
-        try:
-            await self.look()
-            if self._parts.clock.monotonic_s() - self._sampled_s >= SAMPLE_S:
-                await self.sample()
-        except Exception as error:  # noqa: BLE001 - a look ends here
-            exhausted = exhaustion(error)
-            if exhausted is None:
-                _LOG.exception("a look at what instances use failed")
-            elif str(exhausted) != self._said:
-                self._said = str(exhausted)
-                _LOG.warning("what instances use is not measured now", reason=self._said)
+    async def tick(self) -> None:
+        """The look of each LOOK_S seconds, and now and then a sample."""
+        await self.look()
+        if self._parts.clock.monotonic_s() - self._sampled_s >= SAMPLE_S:
+            await self.sample()
 
     async def look(self) -> None:
         """How busy the machine was since the last look, for each test that runs on it."""

@@ -107,10 +107,12 @@ def backlog(root: Path) -> Backlog:
     """What waits in the whole spool."""
     found = []
     for directory in incarnations(root):
-        for path in directory.glob(f"*{CLOSED_SUFFIX}"):
-            # The collector takes them away meanwhile.
-            with contextlib.suppress(FileNotFoundError):
-                found.append(path.stat())
+        # The collector takes files and directories away meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            for path in list(directory.iterdir()):
+                if path.suffix == CLOSED_SUFFIX:
+                    with contextlib.suppress(FileNotFoundError):
+                        found.append(path.stat())
     return Backlog(
         sum(status.st_size for status in found),
         min((status.st_mtime for status in found), default=None),

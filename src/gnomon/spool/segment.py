@@ -81,7 +81,8 @@ class SegmentReader:
 
     Iterating yields (offset after the frame, frame) for the wanted kinds. `offset` moves over
     frames of every kind; `torn_bytes` is how many were met after it that are no whole frame,
-    `modified_at_s` when the file was written last.
+    `modified_at_s` when the file was written last, `size_bytes` how much of it there was when the
+    iteration began.
     A reader is used up by one iteration; a growing file is read again by a new one. Sealed frames
     are opened by `opener`, and what that raises goes on to the caller.
     """
@@ -97,6 +98,7 @@ class SegmentReader:
         self.offset = offset
         self.torn_bytes = 0
         self.modified_at_s = 0.0
+        self.size_bytes = 0
         self._kinds = kinds
         self._opener = opener
         self._decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
@@ -105,6 +107,7 @@ class SegmentReader:
         with self._open() as file:
             status = os.fstat(file.fileno())
             size, self.modified_at_s = status.st_size, status.st_mtime
+            self.size_bytes = size
             if self.offset == 0 and not self._read_file_head(file, size):
                 return
             file.seek(self.offset)
@@ -171,4 +174,4 @@ class SegmentReader:
         try:
             return self._decoder.decode(payload)
         except msgspec.MsgspecError as error:
-            raise SegmentUnreadable(self.path, self.offset, f"a frame: {error}") from (error)
+            raise SegmentUnreadable(self.path, self.offset, f"a frame: {error}") from error

@@ -29,9 +29,10 @@ from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
 from gnomon.control.loop import ControlLoop
-from gnomon.control.memory_watch import MemoryWatch
+from gnomon.control.memory_watch import LOOK_S, MemoryWatch
 from gnomon.control.routers import RouterRegister
 from gnomon.control.transactions import Transactions
+from gnomon.control.watch import Watch
 from gnomon.errors import GnomonError, ModelDataNotFound
 from gnomon.hosting.host import Host
 from gnomon.hosting.interpreters import Interpreters
@@ -138,16 +139,19 @@ class ControlInProcess(ControlClient):
         self.machine = machine
         self.clock = clock
         self._running: list[asyncio.Task[None]] = []
+        self._watch: Watch | None = None
 
     def run(self) -> None:
         """Begins its loops."""
-        works = (self.loop.run, self.memory_watch.run)
+        self._watch = Watch("the memory of instances", LOOK_S, self.memory_watch.look)
+        works = (self.loop.run, self._watch.run)
         self._running = [asyncio.create_task(work()) for work in works]
 
     async def rest(self) -> None:
         """Ends its loops, after the pass that each is in: from then on, nothing is reconciled."""
         self.loop.close()
-        self.memory_watch.close()
+        if self._watch is not None:
+            self._watch.close()
         await asyncio.gather(*self._running)
 
     async def call(self, operation: str, **params: Any) -> dict[str, Any]:

@@ -172,9 +172,11 @@ class FakeUpstream:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            # Again, where a task waits for its last bytes to be read.
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=0.1)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -193,10 +195,14 @@ class FakeUpstream:
             # Stopped: there is nobody to tell.
             return
         finally:
-            self._tasks.discard(task)
             writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+            try:
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+            finally:
+                # What nobody reads would keep a closed transport open for ever.
+                writer.transport.abort()
+                self._tasks.discard(task)
 
 
 async def _read(reader: asyncio.StreamReader, connection: int) -> Received:

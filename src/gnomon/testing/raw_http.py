@@ -56,8 +56,12 @@ class RawClient:
         traceback: TracebackType | None,
     ) -> None:
         self.writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self.writer.wait_closed()
+        try:
+            with contextlib.suppress(ConnectionError):
+                await self.writer.wait_closed()
+        finally:
+            # What nobody reads would keep a closed transport open for ever.
+            self.writer.transport.abort()
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)

@@ -7,7 +7,7 @@ was counted or not, 1 / instances for InvocationsPerInstance.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,9 +50,12 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class Counted:
-    """Of each invocation: whether it was such a one."""
+    """Something of each invocation, which is counted; `samples` makes a period of how much was and
+    of how many invocations.
+    """
 
     name: str
+    samples: Callable[[float, float], Distribution]
     unit: str = "None"
 
     async def read(
@@ -67,43 +70,10 @@ class Counted:
         counted = of
         if self.name != metric.INVOCATIONS:
             counted = await series.counts_by_period(connection, variants, self.name, periods)
-        # An error belongs to an invocation, but may be counted in the minute behind it.
         return {
-            period: _ones(
-                counted.get(period, 0.0), max(of.get(period, 0.0), counted.get(period, 0.0))
-            )
+            period: found
             for period in of.keys() | counted.keys()
-        }
-
-    async def exists(
-        self, connection: AsyncConnection, variant: Variant, since_minute: int
-    ) -> bool:
-        return await series.has_counts(connection, variant, metric.INVOCATIONS, since_minute)
-
-
-@dataclass(frozen=True)
-class PerInstance:
-    """1 / instances of each invocation. Its extremes are its average: the number of instances
-    changes rarely within a period.
-    """
-
-    unit: str = "None"
-
-    async def read(
-        self,
-        connection: AsyncConnection,
-        variants: Collection[Variant],
-        periods: Periods,
-        *,
-        only_sums: bool = False,  # noqa: ARG002 - there is nothing else
-    ) -> dict[int, Distribution]:
-        of = await series.counts_by_period(connection, variants, metric.INVOCATIONS, periods)
-        total = await series.counts_by_period(
-            connection, variants, metric.INVOCATIONS_PER_INSTANCE, periods
-        )
-        return {
-            period: Distribution({total.get(period, 0.0) / count: count}, total.get(period, 0.0))
-            for period, count in of.items()
+            if (found := self.samples(counted.get(period, 0.0), of.get(period, 0.0))).values
         }
 
     async def exists(
@@ -160,12 +130,26 @@ class Measured:
         return await series.has_histograms(connection, variant, self.name, since_minute)
 
 
+def _ones(ones: float, invocations: float) -> Distribution:
+    """Of each invocation: whether it was such a one."""
+    # An error belongs to an invocation, but may be counted in the minute behind it.
+    values = {1.0: ones, 0.0: max(0.0, invocations - ones)}
+    return Distribution({value: count for value, count in values.items() if count}, ones)
+
+
+def _evenly(total: float, invocations: float) -> Distribution:
+    """1 / instances of each. Its extremes are its average: instances rarely change in a period."""
+    return Distribution({total / invocations: invocations} if invocations else {}, total)
+
+
 METRICS: dict[tuple[str, str], Metric] = {
-    (INVOCATIONS_NAMESPACE, "Invocations"): Counted(metric.INVOCATIONS),
-    (INVOCATIONS_NAMESPACE, "InvocationsPerInstance"): PerInstance(),
-    (INVOCATIONS_NAMESPACE, "Invocation4XXErrors"): Counted(metric.ERRORS_4XX),
-    (INVOCATIONS_NAMESPACE, "Invocation5XXErrors"): Counted(metric.ERRORS_5XX),
-    (INVOCATIONS_NAMESPACE, "InvocationModelErrors"): Counted(metric.MODEL_ERRORS),
+    (INVOCATIONS_NAMESPACE, "Invocations"): Counted(metric.INVOCATIONS, _ones),
+    (INVOCATIONS_NAMESPACE, "InvocationsPerInstance"): Counted(
+        metric.INVOCATIONS_PER_INSTANCE, _evenly
+    ),
+    (INVOCATIONS_NAMESPACE, "Invocation4XXErrors"): Counted(metric.ERRORS_4XX, _ones),
+    (INVOCATIONS_NAMESPACE, "Invocation5XXErrors"): Counted(metric.ERRORS_5XX, _ones),
+    (INVOCATIONS_NAMESPACE, "InvocationModelErrors"): Counted(metric.MODEL_ERRORS, _ones),
     (INVOCATIONS_NAMESPACE, "ModelLatency"): Measured(metric.MODEL_LATENCY_US, "Microseconds"),
     (INVOCATIONS_NAMESPACE, "OverheadLatency"): Measured(
         metric.OVERHEAD_LATENCY_US, "Microseconds"
@@ -189,8 +173,3 @@ METRICS: dict[tuple[str, str], Metric] = {
 def _divided(period: Distribution, by: int) -> Distribution:
     values = {value / by: count for value, count in period.values.items()}
     return Distribution(values, period.total / by)
-
-
-def _ones(ones: float, samples: float) -> Distribution:
-    values = {1.0: ones, 0.0: samples - ones}
-    return Distribution({value: count for value, count in values.items() if count}, ones)

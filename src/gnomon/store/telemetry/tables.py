@@ -6,6 +6,8 @@ seconds / 60. No payload is kept here. Its counterpart is `migrations/telemetry`
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -22,62 +24,47 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+
+def _of_minutes(name: str, value: Column[Any]) -> Table:
+    """What was measured in one minute for one variant on one instance, under one name."""
+    return Table(
+        name,
+        metadata,
+        Column("endpoint_id", String, nullable=False),
+        Column("minute", Integer, nullable=False),
+        Column("variant_id", String, nullable=False),
+        Column("instance_id", String, nullable=False),
+        Column("experiment_id", String, nullable=False),
+        Column("name", String, nullable=False),
+        value,
+        # As CloudWatch asks: one metric of one variant over a time.
+        PrimaryKeyConstraint(
+            "endpoint_id", "name", "variant_id", "minute", "instance_id", "experiment_id"
+        ),
+        Index(f"{name}_by_experiment", "experiment_id", "minute"),
+        Index(f"{name}_by_minute", "minute"),
+    )
+
+
+def _of_all_time(name: str, value: Column[Any]) -> Table:
+    """The same since the endpoint was made, never less."""
+    return Table(
+        name,
+        metadata,
+        Column("endpoint_id", String, nullable=False),
+        Column("variant_id", String, nullable=False),
+        Column("name", String, nullable=False),
+        value,
+        PrimaryKeyConstraint("endpoint_id", "variant_id", "name"),
+    )
+
+
 # What was counted, by name (`gnomon.model.metric`).
-metric_counts = Table(
-    "metric_counts",
-    metadata,
-    Column("endpoint_id", String, nullable=False),
-    Column("minute", Integer, nullable=False),
-    Column("variant_id", String, nullable=False),
-    Column("instance_id", String, nullable=False),
-    Column("experiment_id", String, nullable=False),
-    Column("name", String, nullable=False),
-    Column("value", Float, nullable=False),
-    # As CloudWatch asks: one metric of one variant over a time.
-    PrimaryKeyConstraint(
-        "endpoint_id", "name", "variant_id", "minute", "instance_id", "experiment_id"
-    ),
-    Index("metric_counts_by_experiment", "experiment_id", "minute"),
-    Index("metric_counts_by_minute", "minute"),
-)
-
-# Latencies; `counts` is the MessagePack of bucket to count (`gnomon.stats.histogram`).
-metric_histograms = Table(
-    "metric_histograms",
-    metadata,
-    Column("endpoint_id", String, nullable=False),
-    Column("minute", Integer, nullable=False),
-    Column("variant_id", String, nullable=False),
-    Column("instance_id", String, nullable=False),
-    Column("experiment_id", String, nullable=False),
-    Column("name", String, nullable=False),
-    Column("counts", LargeBinary, nullable=False),
-    PrimaryKeyConstraint(
-        "endpoint_id", "name", "variant_id", "minute", "instance_id", "experiment_id"
-    ),
-    Index("metric_histograms_by_experiment", "experiment_id", "minute"),
-    Index("metric_histograms_by_minute", "minute"),
-)
-
-# The same without minutes, instances and experiments: since the endpoint was made, never less.
-metric_totals = Table(
-    "metric_totals",
-    metadata,
-    Column("endpoint_id", String, nullable=False),
-    Column("variant_id", String, nullable=False),
-    Column("name", String, nullable=False),
-    Column("value", Float, nullable=False),
-    PrimaryKeyConstraint("endpoint_id", "variant_id", "name"),
-)
-histogram_totals = Table(
-    "histogram_totals",
-    metadata,
-    Column("endpoint_id", String, nullable=False),
-    Column("variant_id", String, nullable=False),
-    Column("name", String, nullable=False),
-    Column("counts", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("endpoint_id", "variant_id", "name"),
-)
+metric_counts = _of_minutes("metric_counts", Column("value", Float, nullable=False))
+metric_totals = _of_all_time("metric_totals", Column("value", Float, nullable=False))
+# What was measured: `counts` is the MessagePack of bucket to count (`gnomon.stats.histogram`).
+metric_histograms = _of_minutes("metric_histograms", Column("counts", LargeBinary, nullable=False))
+histogram_totals = _of_all_time("histogram_totals", Column("counts", LargeBinary, nullable=False))
 
 # All that is kept of an experiment's pairs, as one of its analyses counts them
 # (`gnomon.stats.state`), and what its complete blocks were as time

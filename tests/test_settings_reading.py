@@ -1,7 +1,8 @@
 import pytest
 
 from gnomon.errors import SettingsError
-from gnomon.settings import ExternalSettings, decode, encode, load
+from gnomon.settings import ExternalSettings
+from gnomon.settings_reading import decode, encode, load
 
 
 def test_stronger_sources_win(tmp_path):
