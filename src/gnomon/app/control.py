@@ -32,6 +32,7 @@ from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
+from gnomon.control.frame_keys import FrameKeys
 from gnomon.control.guardrails import Guardrails
 from gnomon.control.judging import Judge
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
@@ -54,6 +55,7 @@ from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
+from gnomon.hosting.volumes import Volumes
 from gnomon.model import instance_types
 from gnomon.model.analysis import default_settings
 from gnomon.model.arn import Account
@@ -98,20 +100,26 @@ class ControlServer(uvicorn.Server):
 class Archives:
     """Model archives from the object store and from disk."""
 
-    def __init__(self, settings: Settings, layout: Layout, objects: ObjectStore) -> None:
+    def __init__(
+        self, settings: Settings, layout: Layout, objects: ObjectStore, volumes: Volumes
+    ) -> None:
         self._settings = settings
         self._layout = layout
         self._objects = objects
+        self._volumes = volumes
 
-    async def prepare(self, url: str | None) -> Path:
-        """The unpacked model directory; an empty one for a model without an archive."""
+    async def prepare(self, url: str | None, in_memory_of: str | None) -> Path:
+        """The unpacked model directory; an empty one for a model without an archive. It is in
+        memory, and that instance's own, if one is named.
+        """
         if url is None:
             empty = self._layout.models / "none" / "model"
             empty.mkdir(parents=True, exist_ok=True)
             return empty
-        return await artifacts.prepare(
-            url, self._fetch, self._layout.models, self._settings.hosting
-        )
+        root = self._layout.models
+        if in_memory_of is not None:
+            root = await asyncio.to_thread(self._volumes.make, in_memory_of)
+        return await artifacts.prepare(url, self._fetch, root, self._settings.hosting)
 
     async def check(self, url: str | None) -> None:
         """Raises GnomonError unless there is something at the URL, or there is none."""
@@ -141,7 +149,12 @@ async def main(settings: Settings, orders: Orders) -> None:
     await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
     keys = open_keys(settings)
     objects = open_objects(settings, keys)
-    archives = Archives(settings, layout, objects)
+    frame_keys = FrameKeys(keys)
+    volumes = Volumes(Path(settings.hosting.memory_directory), settings.data_dir)
+    async with state.reading() as connection:
+        living = await instances_of(connection, statuses=LIVE_INSTANCE)
+    await asyncio.to_thread(volumes.keep_only, {instance.id for instance in living})
+    archives = Archives(settings, layout, objects, volumes)
     host = HostByRuntime(
         ProcessHost(
             settings.data_dir, settings.hosting, os.environ, serving_archive.pack(layout.models)
@@ -151,7 +164,8 @@ async def main(settings: Settings, orders: Orders) -> None:
 
     async def changes(version: int) -> Update:
         async with state.reading() as connection:
-            return await routing.changes_since(connection, version)
+            found = await routing.changes_since(connection, version)
+        return await frame_keys.told(found)
 
     async def reached(barrier_id: str) -> frozenset[str]:
         async with telemetry.reading() as connection:
@@ -190,6 +204,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             transactions=transactions,
             host=host,
             prepare=archives.prepare,
+            discard=volumes.discard,
             interpreter_for=Interpreters(
                 settings.data_dir, settings.hosting, os.environ
             ).interpreter_for,
@@ -241,7 +256,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             transactions,
             floor,
             archives.check,
-            Destinations(transactions, objects, keys),
+            Destinations(transactions, objects, keys, volumes),
             ring,
         ),
         cloudwatch.CloudWatch(

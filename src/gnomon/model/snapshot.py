@@ -71,8 +71,18 @@ class Capture(msgspec.Struct, frozen=True):
     response: bool = True
 
 
+class FrameKey(msgspec.Struct, frozen=True):
+    """A data key for an endpoint's records in the spool; `plain` is secret."""
+
+    wrapped: bytes
+    plain: bytes
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """All that a router needs to serve one endpoint.
+
+    With a `kms_key` (as it was named) exchanges and pairs are written sealed under `frame_key`,
+    which control adds when it tells a router, or not at all.
 
     `barriers`: each router writes each of these ids into its spool once, when no request is open
     that began under an experiment which this entry no longer has.
@@ -87,6 +97,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     experiment: Experiment | None = None
     captures: tuple[Capture, ...] = ()
     barriers: tuple[str, ...] = ()
+    kms_key: str = ""
+    frame_key: FrameKey | None = None
 
 
 class Removed(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from gnomon.model.snapshot import (
     Capture,
     Endpoint,
     Experiment,
+    FrameKey,
     Incarnation,
     Instance,
     Shadow,
@@ -52,6 +53,8 @@ def endpoint(
     barriers: Sequence[str] = (),
     routing: str = "LEAST_OUTSTANDING_REQUESTS",
     noise_share: float = 0.0,
+    kms_key: str = "",
+    frame_key: FrameKey | None = None,
 ) -> Endpoint:
     """An endpoint; with a shadow there is an experiment, `x-<name>`."""
     return Endpoint(
@@ -64,6 +67,8 @@ def endpoint(
         experiment=Experiment(f"x-{name}", name, ends_at_s, noise_share) if shadow else None,
         captures=tuple(captures),
         barriers=tuple(barriers),
+        kms_key=kms_key,
+        frame_key=frame_key,
     )
 
 

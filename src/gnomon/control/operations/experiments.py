@@ -284,8 +284,10 @@ async def _with_endpoint(call: Call, record: ExperimentRecord) -> ExperimentReco
                 instance_type=production.instance_type,
                 count=production.count,
                 weight=1.0,
+                kms_key=record.plan.kms_key or "",
             ),
         ),
+        kms_key=record.plan.kms_key or "",
     )
     await keep_config(call, record, spec)
     endpoint = await endpoints.begin_endpoint(call, record.endpoint_name, spec, {})
