@@ -211,3 +211,22 @@ async def test_a_key_that_is_missing_costs_records_and_no_request(tmp_path, mode
     assert not rig.spool.of(Exchange)
     assert rig.spool.counts("v-prod")[metric.CAPTURES_LOST] == 1
     assert rig.spool.counts("v-shadow")[metric.CAPTURES_LOST] == 1
+
+
+async def test_a_key_that_control_has_no_more_is_used_on(tmp_path, model, shadow):
+    key = FrameKey(b"wrapped", bytes(32))
+    capture = Capture("c", "x-demo")
+    spec = demo(model, shadow, capture, kms_key="alias/volumes", frame_key=key)
+    async with running_router(tmp_path) as rig:
+        await rig.apply(spec)
+        await rig.apply(demo(model, shadow, kms_key="alias/volumes"))
+        await rig.invoke("demo")
+        await until(lambda: rig.spool.of(Pair))
+        assert len(rig.spool.sealed) == 1
+        # Another KMS key has another data key.
+        await rig.apply(demo(model, shadow, kms_key="alias/others"))
+        await rig.invoke("demo")
+        await until(lambda: not rig.router._plane.mirror.in_flight)
+        rig.flush()
+        await until(lambda: rig.spool.counts("v-shadow")[metric.PAIRS_LOST])
+    assert len(rig.spool.of(Pair)) == 1

@@ -21,6 +21,7 @@ from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket, passing_socket
 from gnomon.app.machine import SystemClock, new_id
 from gnomon.control import api
+from gnomon.control import frame_keys as keying
 from gnomon.control import guardrails as guarding
 from gnomon.control import memory_watch as memory
 from gnomon.control import usage_watch as usage
@@ -149,7 +150,6 @@ async def main(settings: Settings, orders: Orders) -> None:
     await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
     keys = open_keys(settings)
     objects = open_objects(settings, keys)
-    frame_keys = FrameKeys(keys)
     volumes = Volumes(Path(settings.hosting.memory_directory), settings.data_dir)
     async with state.reading() as connection:
         living = await instances_of(connection, statuses=LIVE_INSTANCE)
@@ -161,6 +161,13 @@ async def main(settings: Settings, orders: Orders) -> None:
         ),
         ExternalHost(settings.data_dir),
     )
+
+    async def tell_anew(kms_keys: Collection[str]) -> None:
+        async with transactions.call() as call:
+            await routing.tell_anew(call.connection, kms_keys)
+        feed.announce()
+
+    frame_keys = FrameKeys(keys, tell_anew)
 
     async def changes(version: int) -> Update:
         async with state.reading() as connection:
@@ -292,6 +299,7 @@ async def main(settings: Settings, orders: Orders) -> None:
                 Watch("the memory of instances", memory.LOOK_S, memory_watch.look),
                 Watch("what instances use", usage.LOOK_S, usage_watch.tick),
                 Watch("the guardrails", guarding.LOOK_S, guardrails.look),
+                Watch("keys that routers lack", keying.LOOK_S, frame_keys.look),
             )
             watching = [group.create_task(watch.run()) for watch in watches]
             await orders.either()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from gnomon.model.snapshot import Capture, Endpoint, FrameKey, Instance, Variant
 from gnomon.router.counters import Cell, Counters
 from gnomon.router.decide import cumulative_shares
@@ -210,6 +212,9 @@ class RoutingTable:
         """Make the endpoint what `spec` says; what it keeps of instances goes on undisturbed."""
         endpoint = self.by_id.get(spec.id)
         if endpoint is not None:
+            if spec.frame_key is None and spec.kms_key == endpoint.spec.kms_key:
+                # Control could not have one. What it had before is as good.
+                spec = msgspec.structs.replace(spec, frame_key=endpoint.spec.frame_key)
             if endpoint.spec != spec:
                 endpoint.spec = spec
                 endpoint.switch_to(self._entry(endpoint, spec))
