@@ -113,7 +113,8 @@ class World:
         async with self.database.reading() as connection:
             scope = queries.Scope(experiment_id="experiment-1")
             return sum(
-                item.counts["invocations"] for item in await queries.metrics(connection, scope)
+                item.counts.get("invocations", 0)
+                for item in await queries.metrics(connection, scope)
             )
 
     async def pairs(self):

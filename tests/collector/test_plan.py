@@ -1,5 +1,6 @@
 import contextlib
 import hashlib
+from collections import Counter
 
 import pytest
 import structlog
@@ -77,6 +78,23 @@ def test_pairs_are_counted_by_experiment_and_analysis():
     assert (state.answers.same, state.answers.differ) == (1, 1)
 
 
+def test_pairs_are_metrics_of_the_shadow_by_minute_and_instance():
+    twice = [build.pair("a"), build.pair("b"), build.pair("c", shadow=answer(body=b"0.7"))]
+    later = build.pair("d", at_s=build.AT_S + 60, shadow=answer(failure="deadline", status=0))
+    rows = rows_of([*twice, later, build.metrics(2)], analyses())
+    minute = int(build.AT_S // 60)
+    found = Counter()
+    for row in rows.counts:
+        if row["variant_id"] == build.pair().shadow_variant_id:
+            found[row["minute"], row["name"]] += row["value"]
+    assert found == {
+        (minute, "pairs"): 3.0,
+        (minute, "agreements"): 2.0,
+        (minute, "disagreements"): 1.0,
+        (minute + 1, "pairs"): 1.0,
+    }
+
+
 def test_what_production_answers_differently_is_noise_and_no_pair():
     twice = [build.noise("a"), build.noise("b", second=answer(body=b"0.7"))]
     state = kept([build.pair("c"), *twice], analyses())
@@ -119,7 +137,8 @@ def test_a_comparator_that_fails_is_told_and_the_row_is_there(monkeypatch):
         ("comparator_failed", "a"),
         ("comparator_failed", "b"),
     ]
-    assert [row["name"] for row in rows.counts] == ["invocations", "model_latency_us.number"]
+    names = {row["name"] for row in rows.counts}
+    assert names == {"pairs", "invocations", "model_latency_us.number"}
 
 
 def test_a_users_comparator_has_the_last_word_and_pairs_that_it_fails_for_are_unknown(tmp_path):

@@ -24,6 +24,7 @@ from gnomon.stats.state import PairState
 
 log = structlog.get_logger()
 
+_MINUTE_S = 60
 _NOT_COMPARED = Comparison(same=None, reason="not_compared")
 
 
@@ -64,7 +65,8 @@ def rows_of(
         if isinstance(frame, Metrics):
             metrics.append(frame)
         elif isinstance(frame, Pair):
-            _count_pair(rows.pairs, frame, analyses[frame.experiment_id], compared_of, users)
+            analysis = analyses[frame.experiment_id]
+            metrics.append(_count_pair(rows.pairs, frame, analysis, compared_of, users))
         elif isinstance(frame, Noise):
             _count_noise(rows.pairs, frame, analyses[frame.experiment_id], users)
     for delta in merge_metrics(metrics).deltas:
@@ -85,12 +87,26 @@ def _count_pair(
     analysis: AnalysisRecord,
     compared_of: int,
     users: UserComparator | None,
-) -> None:
+) -> Metrics:
+    """Adds it to the state; what metrics have of it stands on the shadow."""
     if compared_of > 1 and zlib.crc32(pair.event_id.encode()) % compared_of:
         comparison = _NOT_COMPARED
     else:
         comparison = _comparison(pair, pair.production, pair.shadow, analysis, users)
     _state(pairs, pair, analysis).add(pair, comparison)
+    counts = {metric.PAIRS: 1.0}
+    if comparison.same is not None:
+        counts[metric.DISAGREEMENTS if not comparison.same else metric.AGREEMENTS] = 1.0
+    delta = MetricDelta(
+        pair.endpoint_id,
+        pair.shadow_variant_id,
+        pair.shadow.instance_id,
+        pair.experiment_id,
+        int(pair.at_s // _MINUTE_S),
+        counts,
+        {},
+    )
+    return Metrics([delta])
 
 
 def _count_noise(

@@ -1,9 +1,9 @@
 """Names of what is counted. Each belongs to one variant, one instance and one minute.
 
-Routers count all but the last group, which is control's. `candidates` to `mirrored` stand on the
-shadow variant: candidates are production requests that could have been mirrored, sampled those that
-the draw chose; sampled = mirrored + all dropped. Candidates that are neither sampled nor
-`opted_out` were not drawn.
+Routers count all but pairs, which are the collector's, and the last group, which is control's.
+`candidates` to `mirrored` stand on the shadow variant: candidates are production requests that
+could have been mirrored, sampled those that the draw chose; sampled = mirrored + all dropped.
+Candidates that are neither sampled nor `opted_out` were not drawn.
 """
 
 from typing import Literal, get_args
@@ -31,6 +31,10 @@ PAIRS_LOST = "pairs_lost"
 # that were answered and kept, and those that were drawn and came to nothing.
 REPEATED = "repeated"
 REPEATS_DROPPED = "repeats_dropped"
+# On the shadow variant, by the collector: pairs, and those whose answers were compared.
+PAIRS = "pairs"
+AGREEMENTS = "agreements"
+DISAGREEMENTS = "disagreements"
 # Streamed answers that were longer than is kept for a capture, which has the request alone.
 CAPTURES_CUT = "captures_cut"
 

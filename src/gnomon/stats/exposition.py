@@ -44,6 +44,9 @@ _COUNTERS = {
     metric.EJECTED_S: ("gnomon_ejected_seconds", "Time for which instances were out of use."),
     metric.CAPTURES_LOST: ("gnomon_captures_lost", "Captured records that were dropped."),
     metric.CAPTURES_CUT: ("gnomon_captures_cut", "Captured without the answer, a long stream."),
+    metric.PAIRS: ("gnomon_pairs", "Requests with both answers."),
+    metric.AGREEMENTS: ("gnomon_agreements", "Pairs whose answers were compared and are the same."),
+    metric.DISAGREEMENTS: ("gnomon_disagreements", "Pairs whose answers differ."),
     metric.PAIRS_LOST: ("gnomon_pairs_lost", "Pairs that were dropped."),
     metric.REPEATED: ("gnomon_noise_repeated", "Requests that production answered twice."),
     metric.REPEATS_DROPPED: (
