@@ -151,6 +151,15 @@ async def _until(condition, within_s=10.0):
         await asyncio.sleep(0.005)
 
 
+async def test_what_production_answered_twice_is_kept_as_noise(world):
+    world.write("i1", [build.noise("a"), build.noise("b", second=build.answer(body=b"0.7"))])
+    await world.collector().drain()
+    async with world.database.reading() as connection:
+        kept = await queries.pair_state(connection, "experiment-1", ANALYSIS_ID)
+    assert kept is not None
+    assert (kept.pairs, kept.noise.same, kept.noise.differ) == (0, 1, 1)
+
+
 async def test_a_dead_incarnation_is_read_to_its_end_and_its_directory_goes(world):
     directory = world.write("i1", ALL_KINDS)
     await world.collector().drain()

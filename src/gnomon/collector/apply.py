@@ -20,7 +20,7 @@ from gnomon.spool.sealing import FrameOpener
 from gnomon.store.database import Database
 from gnomon.store.telemetry import ingest
 
-_ROW_KINDS = frozenset({segment.METRICS, segment.PAIR})
+_ROW_KINDS = frozenset({segment.METRICS, segment.PAIR, segment.NOISE})
 # One transaction: some MiB of frames in memory, and a lock held for well under a second.
 _BATCH_FRAMES = 1000
 _BATCH_BYTES = 8 * 1024 * 1024

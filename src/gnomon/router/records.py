@@ -70,6 +70,21 @@ class Records:
         self._append(exchange, self._side(production, None), self._side(shadow, None))
         done(exchange)
 
+    def noise(self, exchange: Exchange, first: Outcome, second: Outcome) -> None:
+        """Two answers of production; what is over the size of a pair's bodies is cut."""
+        cell = exchange.entry.cell(first.variant, first.instance)
+        kept = self._keep(
+            exchange.entry,
+            frames.Noise(
+                experiment_id=exchange.entry.experiment_id,
+                event_id=exchange.event_id.decode(),
+                at_s=exchange.at_s,
+                first=self._side(first, None),
+                second=self._side(second, None),
+            ),
+        )
+        cell.add(metric.REPEATED if kept else metric.REPEATS_DROPPED)
+
     async def end(self) -> None:
         """Wait for the hashes that are being computed."""
         await asyncio.gather(*self._hashing)

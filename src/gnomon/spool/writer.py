@@ -45,6 +45,7 @@ _KIND_NAMES = {
     segment.METRICS: "metrics",
     segment.EXCHANGE: "exchange",
     segment.PAIR: "pair",
+    segment.NOISE: "noise",
     segment.BARRIER: "barrier",
 }
 
@@ -127,7 +128,7 @@ class SpoolWriter:
     def append(self, frame: Frame, seal: FrameSeal | None = None) -> bool:
         """Take a frame for writing; False if it was dropped (and counted). Never waits.
 
-        An exchange or a pair may be sealed.
+        What holds requests or answers may be sealed.
         """
         kind = segment.KIND_OF[type(frame)]
         payload = self._encoder.encode(frame)
@@ -165,7 +166,7 @@ class SpoolWriter:
             self._wake.set()
 
     def _fits(self, kind: int, payload_bytes: int) -> bool:
-        if kind not in (segment.EXCHANGE, segment.PAIR):
+        if kind not in (segment.EXCHANGE, segment.PAIR, segment.NOISE):
             return True
         is_exchange = kind == segment.EXCHANGE
         if self._shortage >= (1 if is_exchange else 2):

@@ -54,6 +54,7 @@ def endpoint(
     routing: str = "LEAST_OUTSTANDING_REQUESTS",
     kms_key: str = "",
     frame_key: FrameKey | None = None,
+    noise_share: float = 0.0,
 ) -> Endpoint:
     """An endpoint; with a shadow there is an experiment, `x-<name>`."""
     return Endpoint(
@@ -63,7 +64,7 @@ def endpoint(
         production=production,
         routing=routing,  # type: ignore[arg-type]
         shadow=Shadow(shadow, share) if shadow else None,
-        experiment=Experiment(f"x-{name}", name, ends_at_s) if shadow else None,
+        experiment=Experiment(f"x-{name}", name, ends_at_s, noise_share) if shadow else None,
         captures=tuple(captures),
         barriers=tuple(barriers),
         kms_key=kms_key,

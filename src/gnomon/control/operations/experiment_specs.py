@@ -27,7 +27,9 @@ _TEST_WEIGHT = 1.0
 _NAME_CHARACTERS = 54
 
 
-def test_spec(experiment: ExperimentRecord, former: EndpointSpec, config_name: str) -> EndpointSpec:
+def test_spec(
+    experiment: ExperimentRecord, former: EndpointSpec, config_name: str, noise_share: float
+) -> EndpointSpec:
     """The endpoint under the test: its production variant, the shadow, and what rides on them."""
     plan = experiment.plan
     kms_key = plan.kms_key or former.kms_key
@@ -55,7 +57,12 @@ def test_spec(experiment: ExperimentRecord, former: EndpointSpec, config_name: s
         ),
         routing=former.routing,
         data_capture=former.data_capture,
-        experiment=Experiment(id=experiment.id, name=experiment.name, ends_at_s=plan.ends_at_s),
+        experiment=Experiment(
+            id=experiment.id,
+            name=experiment.name,
+            ends_at_s=plan.ends_at_s,
+            noise_share=noise_share,
+        ),
         captures=captures,
         kms_key=kms_key,
     )

@@ -82,7 +82,7 @@ async def create_inference_experiment(call: Call, params: Params) -> dict[str, A
     if endpoint is None:
         record = await _with_endpoint(call, record)
     else:
-        await check_instances(call, endpoint.desired, test_spec(record, endpoint.desired, ""))
+        await check_instances(call, endpoint.desired, test_spec(record, endpoint.desired, "", 0.0))
     await add_experiment(call, record)
     return {"InferenceExperimentArn": arn}
 
