@@ -42,13 +42,20 @@ def holding(directory, marker):
     return found
 
 
-def running_test(gnomon, directory, key):
-    """A test on an endpoint whose storage volumes and captures have the key, if there is one."""
+def run(gnomon, *arguments):
     subprocess.run(
-        [sys.executable, "-m", "gnomon.app.main", "keys", "create", "--alias", "volumes",
-         "--data-dir", str(gnomon.data_dir)],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-m", "gnomon.app.main", *arguments, "--data-dir", str(gnomon.data_dir)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def running_test(gnomon, directory, key):
+    """A test on an endpoint whose storage volumes and captures have the key, if there is one.
+
+    Production answers each request twice.
+    """
+    run(gnomon, "keys", "create", "--alias", "volumes")
     echo = EchoModels(gnomon, directory, "sealed")
     for name in ("sealed-prod", "sealed-shad"):
         model(echo, name)
@@ -75,6 +82,7 @@ def running_test(gnomon, directory, key):
         **keyed,
     }
     echo.experiment(100, DataStorageConfig=storage, **keyed)
+    run(gnomon, "analysis", "set", echo.name, "--noise-share", "1")
     return echo
 
 
@@ -88,6 +96,7 @@ def test_what_must_not_lie_in_clear_is_found_only_without_a_key(tmp_path, key):
         for _ in range(20):
             echo.invoke(SENT)
         gnomon.wait(lambda: echo.report()["pairs"]["pairs"] == 20, "twenty pairs in the report")
+        gnomon.wait(lambda: echo.report()["noise"]["repeated"] > 0, "an answer given twice")
         beside_traffic = (holding(data_dir, SENT), holding(data_dir, WEIGHTS))
         echo.stop()
         with_objects = holding(data_dir, SENT)
