@@ -16,7 +16,7 @@ from gnomon.objects.keys import KeyUnusable
 from gnomon.objects.store import ObjectStoreFailed
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
-from gnomon.spool.frames import Exchange, Pair
+from gnomon.spool.frames import Exchange, Noise, Pair
 from gnomon.spool.incarnation import END_NAME, segments
 from gnomon.spool.sealing import FrameOpener, FrameSeal
 from gnomon.spool.segment import FILE_HEAD, OPEN_SUFFIX
@@ -296,8 +296,8 @@ async def test_sealed_records_become_what_the_others_become(world):
     directory = world.write("i1", [])
     writer = SpoolWriter(world.root, "i2", HELD)
     seal = FrameSeal(b"wrapped", KEY)
-    for frame in ALL_KINDS:
-        may_be_sealed = isinstance(frame, (Exchange, Pair))
+    for frame in [*ALL_KINDS, build.noise()]:
+        may_be_sealed = isinstance(frame, (Exchange, Pair, Noise))
         assert writer.append(frame, seal if may_be_sealed else None)
     writer.close()
     body = build.exchange().request_body

@@ -7,7 +7,7 @@ import pytest
 from gnomon.model import metric
 from gnomon.model.snapshot import Capture, FrameKey
 from gnomon.settings import RouterSettings
-from gnomon.spool.frames import Exchange, Pair
+from gnomon.spool.frames import Exchange, Noise, Pair
 from gnomon.testing import fake_upstream
 from gnomon.testing.fake_upstream import FakeUpstream, Gate
 from gnomon.testing.router_rig import endpoint, running_router, until, variant
@@ -186,14 +186,16 @@ async def test_what_the_spool_has_no_room_for_is_counted(tmp_path, model, shadow
     assert rig.spool.counts("v-prod")["captures_lost"] == 1
 
 
-async def test_with_a_key_exchanges_and_pairs_are_sealed(tmp_path, model, shadow):
+async def test_with_a_key_exchanges_pairs_and_noise_are_sealed(tmp_path, model, shadow):
     key = FrameKey(b"wrapped", bytes(32))
-    spec = demo(model, shadow, Capture("c", "x-demo"), kms_key="alias/volumes", frame_key=key)
+    capture = Capture("c", "x-demo")
+    spec = demo(model, shadow, capture, kms_key="alias/volumes", frame_key=key, noise_share=1.0)
     async with running_router(tmp_path) as rig:
         await rig.apply(spec)
         await rig.invoke("demo")
-        await until(lambda: rig.spool.of(Pair) and len(rig.spool.of(Exchange)) == 2)
-    payloads = [*rig.spool.of(Pair), *rig.spool.of(Exchange)]
+        await until(lambda: rig.spool.of(Pair) and rig.spool.of(Noise))
+        await until(lambda: len(rig.spool.of(Exchange)) == 2)
+    payloads = [*rig.spool.of(Pair), *rig.spool.of(Exchange), *rig.spool.of(Noise)]
     assert sorted(map(id, rig.spool.sealed)) == sorted(map(id, payloads))
 
 

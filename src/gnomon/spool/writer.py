@@ -128,7 +128,7 @@ class SpoolWriter:
     def append(self, frame: Frame, seal: FrameSeal | None = None) -> bool:
         """Take a frame for writing; False if it was dropped (and counted). Never waits.
 
-        What holds requests or answers may be sealed.
+        An exchange, a pair or noise may be sealed.
         """
         kind = segment.KIND_OF[type(frame)]
         payload = self._encoder.encode(frame)

@@ -52,9 +52,9 @@ def endpoint(
     captures: Sequence[Capture] = (),
     barriers: Sequence[str] = (),
     routing: str = "LEAST_OUTSTANDING_REQUESTS",
+    noise_share: float = 0.0,
     kms_key: str = "",
     frame_key: FrameKey | None = None,
-    noise_share: float = 0.0,
 ) -> Endpoint:
     """An endpoint; with a shadow there is an experiment, `x-<name>`."""
     return Endpoint(
