@@ -51,6 +51,14 @@ def test_the_kinds():
     assert documented == tags
 
 
+def test_the_kinds_of_sealed_frames():
+    tags = {kind: msgspec.inspect.type_info(cls).tag for cls, kind in segment.KIND_OF.items()}
+    documented = {name: int(kind) for kind, name in rows_after("sealed kind | what was sealed")}
+    assert documented == {tags[kind]: sealed for kind, sealed in segment.SEALED_OF.items()}
+    said = re.search(r"the kind of what was sealed \((.*?), one byte\)", DOCUMENT)[1]
+    assert re.findall(r"\d+", said) == [str(kind) for kind in segment.SEALED_OF]
+
+
 def test_the_fields_of_each_structure():
     documented = {name: said.split(", ") for name, said in rows_after("structure | fields")}
     assert documented == {

@@ -42,46 +42,61 @@ def holding(directory, marker):
     return found
 
 
+def run(gnomon, *arguments):
+    subprocess.run(
+        [sys.executable, "-m", "gnomon.app.main", *arguments, "--data-dir", str(gnomon.data_dir)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def running_test(gnomon, directory, key):
+    """A test on an endpoint whose storage volumes and captures have the key, if there is one.
+
+    Production answers each request twice.
+    """
+    run(gnomon, "keys", "create", "--alias", "volumes")
+    echo = EchoModels(gnomon, directory, "sealed")
+    for name in ("sealed-prod", "sealed-shad"):
+        model(echo, name)
+    echo.sagemaker.create_endpoint_config(
+        EndpointConfigName="sealed-config",
+        ProductionVariants=[
+            {
+                "VariantName": "AllTraffic",
+                "ModelName": "sealed-prod",
+                "InstanceType": "ml.m5.xlarge",
+                "InitialInstanceCount": 1,
+            }
+        ],
+        **({"KmsKeyId": key} if key else {}),
+    )
+    echo.sagemaker.create_endpoint(EndpointName="sealed", EndpointConfigName="sealed-config")
+    echo.sagemaker.get_waiter("endpoint_in_service").wait(
+        EndpointName="sealed", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    keyed = {"KmsKey": key} if key else {}
+    storage = {
+        "Destination": "s3://captures/x",
+        "ContentType": {"CsvContentTypes": ["text/csv"]},
+        **keyed,
+    }
+    echo.experiment(100, DataStorageConfig=storage, **keyed)
+    run(gnomon, "analysis", "set", echo.name, "--noise-share", "1")
+    return echo
+
+
 @pytest.mark.parametrize("key", [None, "alias/volumes"])
 def test_what_must_not_lie_in_clear_is_found_only_without_a_key(tmp_path, key):
     data_dir = tmp_path / "g"
     # Segments stay in the spool until the search is over.
     settings = {"GNOMON_ROUTER_DRAIN_IDLE_S": "0.2", "GNOMON_SPOOL_SEGMENT_AGE_S": "600"}
     with running_gnomon(data_dir, **settings) as gnomon:
-        subprocess.run(
-            [sys.executable, "-m", "gnomon.app.main", "keys", "create", "--alias", "volumes",
-             "--data-dir", str(data_dir)],
-            check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        echo = EchoModels(gnomon, tmp_path, "sealed")
-        for name in ("sealed-prod", "sealed-shad"):
-            model(echo, name)
-        echo.sagemaker.create_endpoint_config(
-            EndpointConfigName="sealed-config",
-            ProductionVariants=[
-                {
-                    "VariantName": "AllTraffic",
-                    "ModelName": "sealed-prod",
-                    "InstanceType": "ml.m5.xlarge",
-                    "InitialInstanceCount": 1,
-                }
-            ],
-            **({"KmsKeyId": key} if key else {}),
-        )
-        echo.sagemaker.create_endpoint(EndpointName="sealed", EndpointConfigName="sealed-config")
-        echo.sagemaker.get_waiter("endpoint_in_service").wait(
-            EndpointName="sealed", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-        )
-        storage = {
-            "Destination": "s3://captures/x",
-            "ContentType": {"CsvContentTypes": ["text/csv"]},
-            **({"KmsKey": key} if key else {}),
-        }
-        keyed = {"KmsKey": key} if key else {}
-        echo.experiment(100, DataStorageConfig=storage, **keyed)
+        echo = running_test(gnomon, tmp_path, key)
         for _ in range(20):
             echo.invoke(SENT)
         gnomon.wait(lambda: echo.report()["pairs"]["pairs"] == 20, "twenty pairs in the report")
+        gnomon.wait(lambda: echo.report()["noise"]["repeated"] > 0, "an answer given twice")
         beside_traffic = (holding(data_dir, SENT), holding(data_dir, WEIGHTS))
         echo.stop()
         with_objects = holding(data_dir, SENT)
@@ -94,3 +109,27 @@ def test_what_must_not_lie_in_clear_is_found_only_without_a_key(tmp_path, key):
     else:
         assert beside_traffic == (set(), set())
         assert with_objects == set()
+
+
+def test_a_router_that_starts_while_the_key_is_away_gets_it_when_it_is_back(tmp_path):
+    data_dir, keys = tmp_path / "g", tmp_path / "g" / "keys.json"
+    with running_gnomon(data_dir) as gnomon:
+        echo = running_test(gnomon, tmp_path, "alias/volumes")
+        echo.invoke(SENT)
+        gnomon.wait(lambda: echo.report()["pairs"]["pairs"] == 1, "a pair in the report")
+    keys.rename(tmp_path / "away.json")
+    with running_gnomon(data_dir) as gnomon:
+        echo = EchoModels(gnomon, tmp_path, "sealed")
+        echo.sagemaker.get_waiter("endpoint_in_service").wait(
+            EndpointName="sealed", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+
+        def invoked():
+            echo.invoke(SENT)
+            return echo.report()
+
+        gnomon.wait(lambda: invoked()["lost"]["pairs"], "a pair that was lost for want of the key")
+        assert echo.report()["pairs"]["pairs"] == 1
+        (tmp_path / "away.json").rename(keys)
+        gnomon.wait(lambda: invoked()["pairs"]["pairs"] > 1, "a pair under the key")
+    assert holding(data_dir, SENT) == set()

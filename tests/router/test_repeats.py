@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from gnomon.model import metric
+from gnomon.model.snapshot import FrameKey
 from gnomon.settings import RouterSettings
 from gnomon.spool.frames import Barrier, Noise, Pair
 from gnomon.testing import fake_upstream
@@ -158,3 +159,17 @@ async def test_the_budget_is_whole_again_when_repeats_have_ended(tmp_path, model
         await until(lambda: rig.router.copies_in_flight == 0)
         mirror = rig.router._plane.mirror
         assert mirror.held_bytes == 0
+
+
+async def test_with_a_key_what_production_answered_twice_is_sealed(tmp_path, model, shadow):
+    key = FrameKey(b"wrapped", bytes(32))
+    async with running_router(tmp_path) as rig:
+        await rig.apply(demo(model, shadow, kms_key="alias/volumes", frame_key=key))
+        await rig.invoke("demo")
+        await until(lambda: rig.spool.of(Noise))
+        assert any(frame is rig.spool.of(Noise)[0] for frame in rig.spool.sealed)
+        # Without its data key nothing is kept of it.
+        await rig.apply(demo(model, shadow, version=2, kms_key="alias/others"))
+        await rig.invoke("demo")
+        await until(lambda: production_counts(rig)[metric.REPEATS_DROPPED])
+    assert len(rig.spool.of(Noise)) == 1

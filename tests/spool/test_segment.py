@@ -141,7 +141,8 @@ def test_only_the_wanted_kinds_are_given_and_the_offset_covers_all(path):
 
 def test_sealed_frames_are_read_as_the_others_are_and_the_offset_covers_them(path):
     writer = SpoolWriter(path.parent / "spool", "sealed", SpoolSettings())
-    seal, written = FrameSeal(b"wrapped", KEY), [build.exchange(), build.pair(), build.barrier()]
+    written = [build.exchange(), build.noise(), build.pair(), build.barrier()]
+    seal = FrameSeal(b"wrapped", KEY)
     for frame in written:
         writer.append(frame, None if isinstance(frame, Barrier) else seal)
     writer.close()
@@ -157,6 +158,13 @@ def test_sealed_frames_are_read_as_the_others_are_and_the_offset_covers_them(pat
     for unable in (None, other):
         with pytest.raises(SegmentUnreadable, match="sealed"):
             list(SegmentReader(found.path, opener=unable))
+
+
+def test_all_that_holds_requests_or_answers_can_be_sealed():
+    """A new kind of frame has to say which it is."""
+    without = {segment.METRICS, segment.BARRIER}
+    assert segment.SEALED_OF.keys() == set(segment.KIND_OF.values()) - without
+    assert not set(segment.SEALED_OF.values()) & set(segment.KIND_OF.values())
 
 
 def test_a_segment_renamed_since_it_was_listed_is_found(path):

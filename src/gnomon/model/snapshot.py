@@ -81,8 +81,8 @@ class FrameKey(msgspec.Struct, frozen=True):
 class Endpoint(msgspec.Struct, frozen=True):
     """All that a router needs to serve one endpoint.
 
-    With a `kms_key` (as it was named) exchanges and pairs are written sealed under `frame_key`,
-    which control adds when it tells a router, or not at all.
+    With a `kms_key` (as it was named) exchanges, pairs and noise are written sealed under
+    `frame_key`, which control adds when it tells a router, or not at all.
 
     `barriers`: each router writes each of these ids into its spool once, when no request is open
     that began under an experiment which this entry no longer has.

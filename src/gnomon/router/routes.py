@@ -67,7 +67,7 @@ class Entry:
         self.ends_at_s = experiment.ends_at_s if experiment else math.inf
         self.noise_share = experiment.noise_share if experiment else 0.0
         self.captures: tuple[Capture, ...] = spec.captures
-        # What exchanges and pairs are sealed with, where the endpoint has a key.
+        # What exchanges, pairs and noise are sealed with, where the endpoint has a key.
         self.seal = endpoint.seal_under(spec.frame_key) if spec.frame_key else None
         self.open = 0
         self.on_drained: Callable[[], None] | None = None
@@ -95,7 +95,7 @@ class Entry:
 
     @property
     def may_record(self) -> bool:
-        """Whether exchanges and pairs may be written: in clear, or sealed where there is a key."""
+        """Whether requests and answers may be written: in clear, or sealed where there is a key."""
         return self.seal is not None or not self.spec.kms_key
 
     def left(self) -> None:
