@@ -103,6 +103,8 @@ class RouterSettings:
     head_time_limit_s: float = 30.0
     body_time_limit_s: float = 60.0
     idle_time_limit_s: float = 75.0
+    # A client that takes nothing of its answer for so long is given up.
+    answer_time_limit_s: float = 60.0
     # SageMaker gives a model 60 s to answer.
     model_time_limit_s: float = 60.0
     # A streamed answer, from its head to its end; SageMaker gives it 8 minutes.

@@ -2,7 +2,7 @@
 
 A real router process with the default settings. Counts, memory and one generous time limit are
 asserted; how much longer requests take is not: on a machine that others use too, a comparison of
-percentiles fails for reasons that are not the router's.
+percentiles fails for reasons that are not the router's. `scripts/bench unbreakable` measures it.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from bench.kit.router import running_router
 
-from gnomon.testing import fake_upstream
 from gnomon.testing.fake_upstream import FakeUpstream
 from gnomon.testing.raw_http import invocation
 from gnomon.testing.router_rig import NOBODY, endpoint, variant
+from gnomon.testing.shadow_faults import FAULTS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -33,40 +33,6 @@ TIME_LIMIT_S = 50.0
 # refuses, 110 with one that hangs, 107 to 180 with one that answers 100 MB; 450 with one that hangs
 # and a budget for copies that is eight times as large.
 MEMORY_BOUND_MIB = 256
-
-
-async def trickle(_request, writer):
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-    while not writer.is_closing():
-        writer.write(b"x")
-        await writer.drain()
-        # The pace that is being tested, not a wait for something.
-        await asyncio.sleep(1)
-
-
-async def close_within_the_answer(request, writer):
-    await fake_upstream.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", ends=True)(
-        request, writer
-    )
-
-
-async def answer_100_mb(_request, writer):
-    part = b"x" * 1_000_000
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-    for _ in range(100):
-        writer.write(part)
-        await writer.drain()
-
-
-FAULTS = {
-    "nothing": fake_upstream.echo,
-    "hangs": fake_upstream.hang,
-    "trickles": trickle,
-    "answers garbage": fake_upstream.raw(b"\0\xff nonsense \r\n\r\n"),
-    "closes within an answer": close_within_the_answer,
-    "resets": fake_upstream.reset,
-    "answers 100 MB": answer_100_mb,
-}
 
 
 def most_memory_mib(pid: int) -> float:

@@ -8,7 +8,7 @@ from gnomon.router.client import ClientConnection, Clients
 from gnomon.settings import RouterSettings
 from gnomon.testing.raw_http import invocation
 
-SETTINGS = RouterSettings(idle_time_limit_s=75.0)
+SETTINGS = RouterSettings(idle_time_limit_s=500.0, answer_time_limit_s=75.0)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n"
 
 
@@ -97,6 +97,21 @@ def test_a_client_that_stops_reading_is_given_up(connected, headers):
     assert connected.sweep_until(100.0, written_a_second=1)
     assert connected.sweep_until(174.0)
     assert not connected.sweep_until(177.0)
+
+
+def test_a_client_that_takes_as_much_as_comes_is_kept(connected):
+    connected.front.serve = lambda client, _request: client.begin(HEAD, None)
+    connected.connection.data_received(invocation("demo"))
+    for _ in range(200):
+        # On its way there is always as much.
+        connected.connection.write(b"x" * 95)
+        assert connected.sweep_until(connected.now_s + 1, written_a_second=100)
+        assert connected.transport.unwritten_bytes
+    # Until it takes nothing, whatever still comes.
+    for _ in range(80):
+        connected.connection.write(b"x" * 95)
+        connected.sweep_until(connected.now_s + 1)
+    assert connected.transport.is_aborted
 
 
 def test_lingering_begins_when_the_answer_is_written(connected):

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import time
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import EventStreamError
+from structlog.testing import capture_logs
 
 from gnomon.aws import event_stream
 from gnomon.model import metric
@@ -333,6 +335,66 @@ async def test_a_slow_client_slows_the_model_and_gets_all(rig, model):
         # The model's connection is read again.
         model.behaviour = fake_upstream.echo
         assert (await client.ask(invocation("demo", b"next"))).body == b"next"
+
+
+async def test_what_a_client_does_not_take_costs_the_model_no_time(tmp_path, model):
+    faucet = model.behaviour = Faucet()
+    settings = RouterSettings(stream_time_limit_s=0.2, drain_idle_s=0.0)
+    async with running_router(tmp_path, settings=settings) as rig:
+        await rig.apply(endpoint("demo", variant("AllTraffic", model.port)))
+        async with rig.client() as client:
+            sent_s = time.monotonic()
+            await client.send(streaming("demo"))
+            await client.read_head()
+            for _ in range(400):
+                await faucet.drip(b"x" * 100_000)
+            (connection,) = rig.router._clients.open
+            await until(lambda: connection._is_writing_held)
+            held_since_s = time.monotonic()
+            # Several sweeps past the limit.
+            await until(lambda: time.monotonic() - held_since_s > 0.5)
+            events = Events(client)
+            total = 0
+            while total < 40_000_000:
+                total += len(await events.payload())
+            # From here on the time is the model's again.
+            error = await events.next()
+            assert json.loads(error.payload)["ErrorCode"] == "ModelInvocationTimeExceeded"
+            took_s = time.monotonic() - sent_s
+        rig.flush()
+    counts = rig.spool.counts("v-AllTraffic")
+    assert counts[metric.FAILED_PREFIX + "deadline"] == 1
+    assert counts[metric.MODEL_LATENCY_US + metric.SUM_SUFFIX] < (took_s - 0.5) * 1e6
+
+
+# Clients are looked at once a second.
+@pytest.mark.slow
+async def test_a_client_that_takes_nothing_is_given_up_and_the_model_is_not_blamed(
+    tmp_path, model, shadow
+):
+    faucet = model.behaviour = shadow.behaviour = Faucet()
+    settings = RouterSettings(answer_time_limit_s=0.2, access_log_share=1.0, drain_idle_s=0.0)
+    with capture_logs() as logged:
+        async with running_router(tmp_path, settings=settings) as rig:
+            await rig.apply(mirrored(model, shadow))
+            async with rig.client() as client:
+                await client.send(streaming("demo"))
+                await client.read_head()
+                for _ in range(200):
+                    await faucet.drip(b"x" * 100_000)
+                # It reads nothing.
+                client.writer.transport.pause_reading()
+                await until(lambda: not rig.router._clients.open)
+            await faucet.close()
+            await until(lambda: rig.spool.of(Pair))
+            rig.flush()
+    (pair,) = rig.spool.of(Pair)
+    assert (pair.production.status, pair.production.body_bytes) == (200, 20_000_000)
+    counts = rig.spool.counts("v-prod")
+    assert (counts[metric.INVOCATIONS], counts[metric.CLIENTS_STALLED]) == (1, 1)
+    assert metric.MODEL_ERRORS not in counts
+    (line,) = [line for line in logged if line["event"] == "request"]
+    assert (line["status"], line["ended"]) == (200, "client_stalled")
 
 
 def _pool(rig):

@@ -37,6 +37,8 @@ AGREEMENTS = "agreements"
 DISAGREEMENTS = "disagreements"
 # Streamed answers that were longer than is kept for a capture, which has the request alone.
 CAPTURES_CUT = "captures_cut"
+# Streamed answers whose client took nothing for too long, and was given up.
+CLIENTS_STALLED = "clients_stalled"
 
 MODEL_LATENCY_US = "model_latency_us"
 OVERHEAD_LATENCY_US = "overhead_latency_us"

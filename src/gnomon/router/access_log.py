@@ -37,6 +37,7 @@ class _Note(NamedTuple):
     head: bytes
     answer_bytes: int
     took_s: float
+    ended: str
 
 
 class AccessLog:
@@ -50,8 +51,18 @@ class AccessLog:
         self._passed_over = 0
         self._writing: asyncio.Task[None] | None = None
 
-    def note(self, request: Request, head: bytes, answer_bytes: int, began_s: float) -> None:
-        """An answer with that head was written, or, with none, the client left before it was."""
+    def note(
+        self,
+        request: Request,
+        head: bytes,
+        answer_bytes: int,
+        began_s: float,
+        ended: str = "",
+    ) -> None:
+        """An answer with that head was written, or, with none, the client left before it was.
+
+        `ended` says why the client did not get all of it.
+        """
         if self._draw() >= self._share:
             return
         if len(self._notes) >= _MOST:
@@ -66,6 +77,7 @@ class AccessLog:
                 head,
                 answer_bytes,
                 self._clock.monotonic_s() - began_s,
+                ended,
             )
         )
 
@@ -109,6 +121,8 @@ def _line(note: _Note) -> dict[str, object]:
         "answer_bytes": note.answer_bytes,
         "took_ms": round(note.took_s * 1000, 3),
     }
+    if note.ended:
+        fields["ended"] = note.ended
     for line in lines:
         name, _, value = line.partition(b":")
         shown = _SHOWN.get(name.lower())

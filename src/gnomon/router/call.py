@@ -52,6 +52,9 @@ class Stream(Protocol):
     def came(self, parts: list[bytes], at_s: float) -> bool:
         """More of the body came, as the server cut it; False cuts it, and the call fails."""
 
+    def held_s(self, now_s: float) -> float:
+        """For how long up to now the answer was not read, because its taker was slower."""
+
 
 class Call(ABC):
     """Exactly one of `answered` and `failed` is called, once; `sent` at most once, before them.

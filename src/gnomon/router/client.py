@@ -72,6 +72,7 @@ class ClientConnection(asyncio.Protocol):
         "_clients",
         "_exchange",
         "_has_ended",
+        "_has_stalled",
         "_head",
         "_intake",
         "_is_chunked",
@@ -84,6 +85,8 @@ class ClientConnection(asyncio.Protocol):
         "_serving_since_s",
         "_since_s",
         "_source",
+        "_streamed_bytes",
+        "_taken_bytes",
         "_transport",
         "_unwritten_bytes",
     )
@@ -107,11 +110,15 @@ class ClientConnection(asyncio.Protocol):
         self._since_s = clients.monotonic_s()
         self._last_byte_s = self._since_s
         self._has_ended = False
+        self._has_stalled = False
         self._is_lingering = False
         self._is_reading_held = False
         self._is_writing_held = False
-        # Of answers, when it was last looked at.
+        # What the client had not taken of its answers when it was last looked at, and what it had:
+        # while more is written, the former alone does not say whether it takes any.
         self._unwritten_bytes = 0
+        self._streamed_bytes = 0
+        self._taken_bytes = 0
 
     # --- For the router -----------------------------------------------------------------------
 
@@ -169,6 +176,7 @@ class ClientConnection(asyncio.Protocol):
         self._answer_bytes += len(data)
         if self._is_chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._streamed_bytes += len(data)
         self._transport.write(data)
 
     def end(self) -> None:
@@ -179,15 +187,15 @@ class ClientConnection(asyncio.Protocol):
         self._source = None
         if self._is_chunked and not self._transport.is_closing():
             self._transport.write(b"0\r\n\r\n")
-        self._note_stream(request)
+        self._note_stream(request, "")
         self._answered(closes=not request.keeps_alive)
 
-    def _note_stream(self, request: Request) -> None:
+    def _note_stream(self, request: Request, ended: str) -> None:
         head, self._head = self._head, b""
         answer_bytes, self._answer_bytes = self._answer_bytes, 0
         log = self._clients.access_log
         if log is not None:
-            log.note(request, head, answer_bytes, self._serving_since_s)
+            log.note(request, head, answer_bytes, self._serving_since_s, ended)
 
     def _closes(self, request: Request) -> bool:
         """Whether the connection ends with the answer to this request."""
@@ -212,17 +220,17 @@ class ClientConnection(asyncio.Protocol):
 
     def sweep(self, now_s: float) -> None:
         """Act on the time limits that have passed."""
-        before, unwritten = self._unwritten_bytes, self._transport.get_write_buffer_size()
-        self._unwritten_bytes = unwritten
-        if unwritten < before:
+        self._unwritten_bytes = unwritten = self._transport.get_write_buffer_size()
+        before, self._taken_bytes = self._taken_bytes, self._streamed_bytes - unwritten
+        if self._taken_bytes > before:
             # The client reads, however slowly.
             self._since_s = self._last_byte_s = now_s
         waited_s = now_s - self._since_s
         limits = self._clients.settings
         reading = self._intake.reading
         if unwritten:
-            if waited_s > limits.idle_time_limit_s:
-                self._transport.abort()
+            if waited_s > limits.answer_time_limit_s:
+                self._give_up()
         elif self._is_lingering:
             if waited_s > _LINGER_S or now_s - self._last_byte_s > _LINGER_SILENCE_S:
                 self._transport.abort()
@@ -237,6 +245,13 @@ class ClientConnection(asyncio.Protocol):
         ):
             self._intake.refusal = _TOO_SLOW
             self._go_on()
+
+    def _give_up(self) -> None:
+        """The client takes nothing of its answer: that is its own end, and not the model's."""
+        self._has_stalled = True
+        if self._exchange is not None:
+            self._exchange.client_has_stalled = True
+        self._transport.abort()
 
     # --- For the loop -------------------------------------------------------------------------
 
@@ -265,7 +280,7 @@ class ClientConnection(asyncio.Protocol):
         self._intake.requests.clear()
         request, self._serving = self._serving, None
         if request is not None:
-            self._note_stream(request)
+            self._note_stream(request, "client_stalled" if self._has_stalled else "client_left")
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client = None

@@ -93,6 +93,7 @@ class Exchange:
         "began_s",
         "captures",
         "client",
+        "client_has_stalled",
         "copy_is_open",
         "entry",
         "event_id",
@@ -132,6 +133,8 @@ class Exchange:
         self.production: Outcome | None = None
         self.shadow: Outcome | None = None
         self.is_answered = False
+        # It took nothing of a streamed answer for too long, and was given up.
+        self.client_has_stalled = False
         self.was_offered = False
         self.copy_is_open = False
         self.repeat_is_open = False

@@ -251,6 +251,9 @@ class _Copy(Call):
         recording.add(parts, at_s)
         return self._may_hold(recording.kept_bytes - before, recording.body_bytes)
 
+    def held_s(self, _now_s: float) -> float:
+        return 0.0
+
     def takes(self, body_bytes: int, /) -> bool:
         self._answer_bytes += body_bytes
         return self._may_hold(body_bytes, self._answer_bytes)

@@ -12,6 +12,7 @@ import structlog
 
 from gnomon.aws import runtime_errors
 from gnomon.aws.runtime_errors import RuntimeFailure
+from gnomon.model import metric
 from gnomon.model.clock import Clock
 from gnomon.router import replies
 from gnomon.router.call import Call, UpstreamAnswer
@@ -193,7 +194,9 @@ class DataPlane:
             cell = exchange.entry.cell(call.variant, instance)
             if stream is not None:
                 # While the client was the slower one, the model was not.
-                latency_s -= stream.held_s
+                latency_s -= stream.held_s(at_s)
+            if exchange.client_has_stalled:
+                cell.add(metric.CLIENTS_STALLED)
             cell.answered(
                 answer.status,
                 len(call.variant.instances),
@@ -244,6 +247,10 @@ class DataPlane:
             exchange.client = None
             self._answer(client, exchange, self._words(exchange, failure), instance)
         latency_s = at_s - call.submitted_s
+        if stream is not None:
+            latency_s -= stream.held_s(at_s)
+        if exchange.client_has_stalled:
+            cell.add(metric.CLIENTS_STALLED)
         waited_s = None
         if failure == "deadline":
             if stream is None:

@@ -39,7 +39,7 @@ class PoolLimits:
     """`time_limit_s`: for a whole call, from `submit`.
 
     Where the answer is passed on as it comes, it is for the answer's head; from there on, it is
-    `stream_time_limit_s`.
+    `stream_time_limit_s`, without the time for which its `Stream` was held.
     """
 
     max_connections: int
@@ -131,10 +131,16 @@ class Pool:
             self._free.popleft().close()
 
     def _sweep_streams(self, now_s: float) -> None:
-        while self._streaming:
-            connection, began_s = next(iter(self._streaming.items()))
-            if now_s - began_s < self._limits.stream_time_limit_s:
+        limit_s = self._limits.stream_time_limit_s
+        late: list[UpstreamConnection] = []
+        for connection, began_s in self._streaming.items():
+            if now_s - began_s < limit_s:
                 break
+            stream = None if connection.call is None else connection.call.stream
+            # What was not read from the model is not the model's time.
+            if stream is None or now_s - began_s - stream.held_s(now_s) >= limit_s:
+                late.append(connection)
+        for connection in late:
             del self._streaming[connection]
             call = connection.call
             if call is not None:

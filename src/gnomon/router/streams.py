@@ -27,21 +27,18 @@ log = structlog.get_logger(__name__)
 
 
 class ProductionStream:
-    """One answer's way to the client. A client that goes away changes nothing for the rest.
-
-    `held_s`: for how long the model was not read, because the client was slower.
-    """
+    """One answer's way to the client. A client that goes away changes nothing for the rest."""
 
     __slots__ = (
         "_date",
         "_exchange",
+        "_held_s",
         "_held_since_s",
         "_instance",
         "_monotonic_s",
         "_source",
         "_variant",
         "has_begun",
-        "held_s",
         "recording",
     )
 
@@ -60,10 +57,10 @@ class ProductionStream:
         self._monotonic_s = monotonic_s
         self._date = date
         self._source: Source | None = None
+        self._held_s = 0.0
         self._held_since_s: float | None = None
         self.recording = recording
         self.has_begun = False
-        self.held_s = 0.0
 
     # --- For the connection to the model ------------------------------------------------------
 
@@ -93,6 +90,11 @@ class ProductionStream:
             self._end_with(event_stream.internal_stream_failure(_FAILED.format(event_id)))
         return True
 
+    def held_s(self, now_s: float) -> float:
+        if self._held_since_s is None:
+            return self._held_s
+        return self._held_s + now_s - self._held_since_s
+
     # --- For the client, whose pace this is ---------------------------------------------------
 
     def hold_reading(self) -> None:
@@ -102,7 +104,7 @@ class ProductionStream:
 
     def go_on_reading(self) -> None:
         if self._source is not None and self._held_since_s is not None:
-            self.held_s += self._monotonic_s() - self._held_since_s
+            self._held_s = self.held_s(self._monotonic_s())
             self._held_since_s = None
             self._source.go_on_reading()
 

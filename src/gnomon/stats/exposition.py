@@ -43,6 +43,10 @@ _COUNTERS = {
     metric.EJECTIONS: ("gnomon_ejections", "Instances taken out of use by a router."),
     metric.EJECTED_S: ("gnomon_ejected_seconds", "Time for which instances were out of use."),
     metric.CAPTURES_LOST: ("gnomon_captures_lost", "Captured records that were dropped."),
+    metric.CLIENTS_STALLED: (
+        "gnomon_clients_stalled",
+        "Streamed answers whose client took nothing for too long.",
+    ),
     metric.CAPTURES_CUT: ("gnomon_captures_cut", "Captured without the answer, a long stream."),
     metric.PAIRS: ("gnomon_pairs", "Requests with both answers."),
     metric.AGREEMENTS: ("gnomon_agreements", "Pairs whose answers were compared and are the same."),

@@ -136,6 +136,9 @@ class _Call(Call):
         self.streamed += b"".join(parts)
         return True
 
+    def held_s(self, _now_s: float) -> float:
+        return 0.0
+
     def answered(self, answer: UpstreamAnswer, _at_s: float, /) -> None:
         self.answer = answer
         self.ends += 1
