@@ -1,7 +1,8 @@
 """`python -m bench`: lists the benches, or runs one; `scripts/bench` makes what they need.
 
 A bench is a module of this package whose `run` measures and returns a report; what benches share
-is in `bench.kit`. It ends with 0 when it could measure, whatever the figures say.
+is in `bench.kit`. It ends with 0 when it could measure, whatever the figures say, unless the
+report names something that must hold on any machine and did not.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def main() -> None:
         signal.signal(number, _end)
     try:
         report: Report = importlib.import_module(f"bench.{arguments.name}").run(
-            quick=arguments.quick
+            quick=arguments.quick,
+            **({} if arguments.minutes is None else {"minutes": arguments.minutes}),
         )
     except CannotMeasure as error:
         sys.exit(f"bench {arguments.name}: {error}")
@@ -41,6 +43,8 @@ def main() -> None:
     print_report(arguments.name, report, describe_machine())
     if arguments.json is not None:
         write_json(arguments.json, arguments.name, report, describe_machine())
+    if report.failures:
+        sys.exit(1)
 
 
 def _parse() -> argparse.Namespace:
@@ -48,7 +52,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("name", nargs="?", choices=_names())
     parser.add_argument("--quick", action="store_true", help="only see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    return parser.parse_args()
+    parser.add_argument("--minutes", type=float, metavar="N", help="soak: how long; 1 by default")
+    arguments = parser.parse_args()
+    if arguments.minutes is not None and arguments.name != "soak":
+        parser.error("--minutes belongs to soak.")
+    return arguments
 
 
 def _names() -> list[str]:

@@ -27,7 +27,10 @@ class CannotMeasure(GnomonError):
 
 @dataclass(frozen=True)
 class Report:
-    """`figures` have their unit, or `_ratio`, in their names. A goal may be about any of them."""
+    """`figures` have their unit, or `_ratio`, in their names. A goal may be about any of them.
+
+    `failures` are sentences on what must hold on any machine and did not: the run ends with 1.
+    """
 
     figures: Mapping[str, float]
     versions: Mapping[str, str]
@@ -35,6 +38,7 @@ class Report:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
     goals: Goals = field(default_factory=dict)
+    failures: Sequence[str] = ()
 
 
 def missed_goals(report: Report) -> list[str]:
@@ -64,6 +68,8 @@ def print_report(name: str, report: Report, machine: Mapping[str, str | int]) ->
         console.print(note)
     for line in missed_goals(report):
         console.print(f"Goal missed: {line}.")
+    for line in report.failures:
+        console.print(f"Failed: {line}")
 
 
 def write_json(path: Path, name: str, report: Report, machine: Mapping[str, str | int]) -> None:

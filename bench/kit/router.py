@@ -22,11 +22,12 @@ from gnomon.model.layout import Layout
 from gnomon.model.snapshot import Endpoint, Update
 from gnomon.router import snapshot_file
 from gnomon.router.seal import Seal
-from gnomon.settings import Settings
+from gnomon.settings import RouterSettings, Settings
 from gnomon.spool import segment
 
 _HOST = "127.0.0.1"
 _KEY = bytes(KEY_BYTES)
+_DEFAULTS = RouterSettings()
 _ANSWER_TIME_LIMIT_S = 5.0
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -54,9 +55,12 @@ class BenchedRouter:
 
 @contextlib.contextmanager
 def running_router(
-    directory: Path, cores: frozenset[int], endpoints: Sequence[Endpoint]
+    directory: Path,
+    cores: frozenset[int],
+    endpoints: Sequence[Endpoint],
+    settings: RouterSettings = _DEFAULTS,
 ) -> Iterator[BenchedRouter]:
-    """One router with the default settings on a port of its own."""
+    """One router on a port of its own. It is ready once the first endpoint answers 200."""
     layout = Layout(directory)
     for path in (layout.spool, layout.snapshot(0).parent):
         path.mkdir(parents=True)
@@ -73,7 +77,7 @@ def running_router(
         stack.callback(os.close, heard)
         stack.callback(os.close, beats)
         hand = Hand(
-            settings=settings_reading.encode(Settings(data_dir=directory)),
+            settings=settings_reading.encode(Settings(data_dir=directory, router=settings)),
             lifetime=reading,
             listener=listener.fileno(),
             heartbeat=beats,

@@ -58,7 +58,9 @@ def test_the_list_names_each_bench_with_what_it_measures():
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
         "api",
         "compare",
+        "endpoints",
         "router",
+        "soak",
         "unbreakable",
     ]
     assert "What the router costs" in done.stdout

@@ -1,11 +1,13 @@
 """The snapshot changes while requests are open: nothing is lost, and barriers wait for the rest."""
 
 import asyncio
+import time
 
 import pytest
 from msgspec.structs import replace
 
 from gnomon.model.snapshot import Capture, Removed, Update
+from gnomon.router import snapshot_file
 from gnomon.spool.frames import Barrier, Exchange, Metrics, Pair
 from gnomon.testing.fake_upstream import FakeUpstream, Gate
 from gnomon.testing.raw_http import invocation
@@ -189,3 +191,23 @@ async def test_the_same_entry_again_changes_nothing(tmp_path, model, shadow):
         await rig.apply(with_shadow(model, shadow))
         await rig.invoke("demo")
     assert len(rig.spool.of(Pair)) == 1
+
+
+async def test_a_large_snapshot_is_saved_seldom_and_is_the_last_in_the_end(tmp_path, monkeypatch):
+    saved = []
+    save = snapshot_file.save
+
+    def noted(path, snapshot, seal):
+        saved.append(snapshot.version)
+        save(path, snapshot, seal)
+
+    monkeypatch.setattr(snapshot_file, "save", noted)
+    async with FakeUpstream() as model, running_router(tmp_path) as rig:
+        began_s = time.monotonic()
+        await rig.apply(*(endpoint(f"e{n}", variant("v", model.port)) for n in range(400)))
+        for version in range(2, 32):
+            await rig.apply(endpoint("e0", variant("v", model.port), version=version))
+            await rig.invoke("e0")
+        # A millisecond of rest for each endpoint, behind each save.
+        assert len(saved) <= 1 + (time.monotonic() - began_s) / 0.4
+        await until(lambda: saved[-1] == rig.router.version)

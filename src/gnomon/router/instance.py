@@ -6,7 +6,7 @@ counts as long as its id stays in the snapshot, under whichever variant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gnomon.model.request_head import header_lines
 from gnomon.model.snapshot import Instance
@@ -65,6 +65,15 @@ class LiveInstance:
         self.is_gone = True
         self.pool.retire()
         self.shadow_pool.retire()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether there is nothing to sweep."""
+        return self.pool.is_at_rest and self.shadow_pool.is_at_rest
+
+    def call_on_use(self, act: Callable[[], None]) -> None:
+        """Have `act` called, again and again, when there begins to be something to sweep."""
+        self.pool.on_use = self.shadow_pool.on_use = act
 
     def sweep(self, now_s: float) -> None:
         self.pool.sweep(now_s)

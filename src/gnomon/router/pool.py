@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -57,7 +58,11 @@ class ReadMeter(Protocol):
 
 
 class Pool:
-    """Every submitted call ends: answered, or failed for a reason."""
+    """Every submitted call ends: answered, or failed for a reason.
+
+    Whoever sweeps it only while it has to be sets `on_use`, which is called when it begins to
+    connect: a pool `is_at_rest` until then, and again once it has no connection.
+    """
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class Pool:
         budget: ConnectionBudget | None = None,
     ) -> None:
         self.meter = meter
+        self.on_use: Callable[[], None] | None = None
         self._budget = budget
         # Connections as the budget knows them.
         self._budgeted = 0
@@ -110,6 +116,11 @@ class Pool:
     def is_out_of_connections(self) -> bool:
         """Whether another call would need a connection that the budget does not have."""
         return self._budget is not None and not self._free and self._budget.is_spent
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether there is nothing to sweep."""
+        return not (self._connections or self._connecting or self._waiting)
 
     def sweep(self, now_s: float) -> None:
         """Fail the calls that are past their time, close the connections that idled too long."""
@@ -233,6 +244,8 @@ class Pool:
         ):
             task = self._loop.create_task(self._connect())
             self._connecting.add(task)
+            if self.on_use is not None:
+                self.on_use()
             self._tell_budget()
 
     async def _connect(self) -> None:
