@@ -18,6 +18,7 @@ from types import FrameType
 
 from bench.kit.machine import describe_machine
 from bench.kit.report import CannotMeasure, Report, print_report, write_json
+from bench.peers.document import write_section
 
 _HERE = Path(__file__).parent
 
@@ -30,15 +31,16 @@ def main() -> None:
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
+    module = "bench.peers.run" if arguments.peers else f"bench.{arguments.name}"
     try:
-        report: Report = importlib.import_module(f"bench.{arguments.name}").run(
-            quick=arguments.quick
-        )
+        report: Report = importlib.import_module(module).run(quick=arguments.quick)
     except CannotMeasure as error:
         sys.exit(f"bench {arguments.name}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
     print_report(arguments.name, report, describe_machine())
+    if arguments.docs:
+        write_section(report, describe_machine())
     if arguments.json is not None:
         write_json(arguments.json, arguments.name, report, describe_machine())
 
@@ -48,7 +50,18 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("name", nargs="?", choices=_names())
     parser.add_argument("--quick", action="store_true", help="only see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    return parser.parse_args()
+    parser.add_argument(
+        "--peers", action="store_true", help="router: beside nginx and Envoy; ten minutes"
+    )
+    parser.add_argument(
+        "--docs", action="store_true", help="with --peers: write the figures to docs/performance.md"
+    )
+    arguments = parser.parse_args()
+    if arguments.peers and arguments.name != "router":
+        parser.error("--peers goes with router")
+    if arguments.docs and (not arguments.peers or arguments.quick):
+        parser.error("--docs goes with router --peers, without --quick")
+    return arguments
 
 
 def _names() -> list[str]:
