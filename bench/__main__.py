@@ -40,7 +40,7 @@ def main() -> None:
         sys.exit(130)
     print_report(arguments.name, report, describe_machine())
     if arguments.docs:
-        write_section(report, describe_machine())
+        write_section(arguments.name, report, describe_machine())
     if arguments.json is not None:
         write_json(arguments.json, arguments.name, report, describe_machine())
 
@@ -54,13 +54,16 @@ def _parse() -> argparse.Namespace:
         "--peers", action="store_true", help="router: beside nginx and Envoy; ten minutes"
     )
     parser.add_argument(
-        "--docs", action="store_true", help="with --peers: write the figures to docs/performance.md"
+        "--docs",
+        action="store_true",
+        help="--peers and profile: write docs/performance.md",
     )
     arguments = parser.parse_args()
     if arguments.peers and arguments.name != "router":
         parser.error("--peers goes with router")
-    if arguments.docs and (not arguments.peers or arguments.quick):
-        parser.error("--docs goes with router --peers, without --quick")
+    is_written = arguments.peers or arguments.name == "profile"
+    if arguments.docs and (not is_written or arguments.quick):
+        parser.error("--docs goes with router --peers or profile, without --quick")
     return arguments
 
 

@@ -9,12 +9,18 @@ from pathlib import Path
 from bench.kit.report import CannotMeasure, Report
 
 _PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
-BEGIN = "<!-- written by scripts/bench router --peers --docs -->"
+_COMMANDS = {"router": "router --peers --docs", "profile": "profile --docs"}
 END = "<!-- up to here -->"
 
 
-def write_section(report: Report, machine: Mapping[str, str | int]) -> None:
-    _PAGE.write_text(replaced(_PAGE.read_text(), section(report, machine, datetime.now(UTC))))
+def begin(name: str) -> str:
+    """The mark before what a bench writes."""
+    return f"<!-- written by scripts/bench {_COMMANDS[name]} -->"
+
+
+def write_section(name: str, report: Report, machine: Mapping[str, str | int]) -> None:
+    written = section(report, machine, datetime.now(UTC))
+    _PAGE.write_text(replaced(_PAGE.read_text(), begin(name), written))
 
 
 def section(report: Report, machine: Mapping[str, str | int], now: datetime) -> str:
@@ -32,13 +38,13 @@ def section(report: Report, machine: Mapping[str, str | int], now: datetime) -> 
     return "\n".join(lines)
 
 
-def replaced(page: str, written: str) -> str:
-    """The page with this between its two marks."""
-    before, begin, rest = page.partition(BEGIN)
+def replaced(page: str, mark: str, written: str) -> str:
+    """The page with this between the mark and the next END."""
+    before, found, rest = page.partition(mark)
     _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise CannotMeasure(f"docs/performance.md lacks the marks {BEGIN} and {END}: add them.")
-    return f"{before}{begin}\n{written}\n{end}{after}"
+    if not found or not end:
+        raise CannotMeasure(f"docs/performance.md lacks the marks {mark} and {END}: add them.")
+    return f"{before}{found}\n{written}\n{end}{after}"
 
 
 def _listed(facts: Mapping[str, object]) -> str:

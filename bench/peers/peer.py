@@ -6,7 +6,6 @@ The programs are in wheels (the extra `bench`), so that a run needs no more than
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +21,13 @@ _ANSWER_TIME_LIMIT_S = 5.0
 
 @dataclass(frozen=True)
 class Peer:
-    """One that runs. `cpu_s` is the CPU time of its process so far (s)."""
+    """One that runs."""
 
     url: str
-    cpu_s: Callable[[], float]
+    pid: int
+
+    def cpu_s(self) -> float:
+        return cpu_s(self.pid)
 
 
 @contextlib.contextmanager
@@ -44,7 +46,7 @@ def running_peer(
     log = directory / "log"
     with running(command(file), cores, log) as process:
         wait_until(process, log, name, lambda: _listens(port))
-        yield Peer(f"http://{HOST}:{port}/invocations", functools.partial(cpu_s, process.pid))
+        yield Peer(f"http://{HOST}:{port}/invocations", process.pid)
 
 
 def program(package: str, path: str) -> str:

@@ -29,11 +29,12 @@ SYSTEMS = ("nginx", "envoy", "gnomon")
 
 @dataclass(frozen=True)
 class Stand:
-    """`ways` by name; `routers` by the shadow's state."""
+    """`ways` by name; `routers` by the shadow's state; `pids` of SYSTEMS, the shadow healthy."""
 
     rig: Rig
     ways: dict[str, Way]
     routers: dict[str, BenchedRouter]
+    pids: dict[str, int]
 
 
 @contextlib.contextmanager
@@ -55,7 +56,7 @@ def standing() -> Iterator[Stand]:
             Way("direct", "direct", production.url, SMALL),
             Way("direct_64k", "direct, 64 KiB", production.url, LARGE),
         ]
-        routers = {}
+        routers, pids = {}, {}
         for state, port in ports.items():
             at, core = (production.port, port), cores.measured
             nginx = stack.enter_context(running_nginx(directory / f"nginx-{state}", core, *at))
@@ -82,6 +83,7 @@ def standing() -> Iterator[Stand]:
                 Way(f"gnomon{suffix}", f"Gnomon{said}", url, SMALL, cpu_s, is_mirrored),
             ]
             if is_mirrored:
+                pids = {"nginx": nginx.pid, "envoy": envoy.pid, "gnomon": router.pid}
                 captured, unsampled = router.url("captured"), router.url("unsampled")
                 ways += [
                     Way("gnomon_capture", "Gnomon, capture on", captured, SMALL, cpu_s, True),
@@ -96,4 +98,4 @@ def standing() -> Iterator[Stand]:
                     Way("unsampled", "Gnomon, 0 % sampled", unsampled, SMALL, cpu_s),
                 ]
         rig = Rig(production, shadow, cores, directory)
-        yield Stand(rig, {way.name: way for way in ways}, routers)
+        yield Stand(rig, {way.name: way for way in ways}, routers, pids)

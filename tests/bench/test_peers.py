@@ -14,10 +14,11 @@ from bench.kit.report import CannotMeasure, Listing, Report
 from bench.kit.rounds import ratio_interval
 from bench.kit.way import Way, is_mirrored_right
 from bench.peers import envoy, nginx
-from bench.peers.document import BEGIN, END, replaced, section
+from bench.peers.document import END, begin, replaced, section
 from bench.peers.figures import LATENCIES, MAXIMA, RATES_PER_S, UNSAMPLED, figures_of
 from bench.peers.goals import GOALS, goal_rows, goals_of, of_allowed
 from bench.peers.memory import memory_figures
+from bench.profile import parts_of
 
 ROOT = Path(__file__).parents[2]
 PAYLOAD = Payload("{}", "application/json")
@@ -139,10 +140,10 @@ def test_the_page_holds_the_tables_of_a_run_between_its_marks():
         further=[Listing("Most", ("way", "req/s"), [("direct", "9")])],
     )
     now = datetime(2026, 1, 2, tzinfo=UTC)
-    page = replaced(f"before\n{BEGIN}\nold\n{END}\nafter", section(report, {"cores": 2}, now))
-    assert page.startswith(
-        f"before\n{BEGIN}\nMeasured on 02 January 2026: cores 2\n(nginx 1.31.3)."
-    )
+    mark = begin("router")
+    written = section(report, {"cores": 2}, now)
+    page = replaced(f"before\n{mark}\nold\n{END}\nafter", mark, written)
+    assert page.startswith(f"before\n{mark}\nMeasured on 02 January 2026: cores 2\n(nginx 1.31.3).")
     assert page.endswith(f"- One worker each.\n{END}\nafter")
     assert "| requests/s | 2.5 |" in page
     assert "Most:\n\n| way | req/s |\n|---|---|\n| direct | 9 |" in page
@@ -151,11 +152,27 @@ def test_the_page_holds_the_tables_of_a_run_between_its_marks():
 
 def test_a_page_without_marks_is_left_alone():
     with pytest.raises(CannotMeasure, match="lacks the marks"):
-        replaced("nothing here", "figures")
+        replaced("nothing here", begin("router"), "figures")
 
 
-def test_the_documentation_has_the_marks():
-    assert replaced((ROOT / "docs" / "performance.md").read_text(), "figures")
+@pytest.mark.parametrize("name", ["router", "profile"])
+def test_the_documentation_has_the_marks(name):
+    page = (ROOT / "docs" / "performance.md").read_text()
+    assert replaced(page, begin(name), "figures")
+
+
+def test_a_look_counts_for_the_innermost_module_of_the_router():
+    parts = parts_of(
+        [
+            "main (gnomon/app/router.py:1);feed (gnomon/router/client.py:5) 6",
+            "main (gnomon/app/router.py:1);feed (gnomon/router/client.py:9);x (lib/y.py:2) 2",
+            "poll (uvloop/loop.pyx:3) 191",
+            "main (gnomon/app/router.py:1) 1",
+        ]
+    )
+    assert parts["router/client.py"] == 0.04
+    assert parts["the rest"] == pytest.approx(0.005)
+    assert sum(parts.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
