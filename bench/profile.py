@@ -28,7 +28,9 @@ _GRACE_S = 20.0
 # A part below this share is listed with the rest.
 _LEAST_SHARE = 0.01
 _OF_GNOMON = re.compile(r"gnomon/(\S+?\.py)")
-_NO_PYTHON = "uvloop, httptools and the kernel, called by no module"
+# Below every stack of the loop; innermost where none of the router's own code runs.
+_START = "app/"
+_LOOP = "uvloop itself: polling, reading from sockets"
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def parts_of(lines: Iterable[str]) -> dict[str, float]:
     for line in lines:
         stack, _, times = line.rpartition(" ")
         modules = _OF_GNOMON.findall(stack)
-        looks[modules[-1] if modules else _NO_PYTHON] += int(times)
+        is_own = modules and not modules[-1].startswith(_START)
+        looks[modules[-1] if is_own else _LOOP] += int(times)
     total = sum(looks.values())
     if not total:
         raise CannotMeasure("py-spy saw nothing of the router.")

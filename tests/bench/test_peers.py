@@ -164,14 +164,17 @@ def test_the_documentation_has_the_marks(name):
 def test_a_look_counts_for_the_innermost_module_of_the_router():
     parts = parts_of(
         [
-            "main (gnomon/app/router.py:1);feed (gnomon/router/client.py:5) 6",
-            "main (gnomon/app/router.py:1);feed (gnomon/router/client.py:9);x (lib/y.py:2) 2",
-            "poll (uvloop/loop.pyx:3) 191",
+            "main (gnomon/app/router.py:1);feed (gnomon/router/client.py:5) 70",
+            "main (gnomon/app/router.py:1);feed (gnomon/router/client.py:9);x (lib/y.py:2) 10",
+            "main (gnomon/app/router.py:1);poll (uvloop/loop.pyx:3) 782",
             "main (gnomon/app/router.py:1) 1",
+            "take (gnomon/router/pool.py:1) 3",
+            "write (gnomon/spool/writer.py:1) 134",
         ]
     )
-    assert parts["router/client.py"] == 0.04
-    assert parts["the rest"] == pytest.approx(0.005)
+    assert list(parts)[1:] == ["spool/writer.py", "router/client.py", "the rest"]
+    assert parts["router/client.py"] == 0.08
+    assert parts["the rest"] == pytest.approx(0.003)
     assert sum(parts.values()) == pytest.approx(1)
 
 
