@@ -51,7 +51,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="only see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument(
-        "--peers", action="store_true", help="router: beside nginx and Envoy; ten minutes"
+        "--peers", action="store_true", help="router: beside nginx and Envoy; seven minutes"
     )
     parser.add_argument(
         "--docs",

@@ -18,6 +18,7 @@ from bench.peers.document import END, begin, replaced, section
 from bench.peers.figures import LATENCIES, MAXIMA, RATES_PER_S, UNSAMPLED, figures_of
 from bench.peers.goals import GOALS, goal_rows, goals_of, of_allowed
 from bench.peers.memory import memory_figures
+from bench.peers.run import forget_round, may_stall
 from bench.profile import parts_of
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,21 @@ def test_a_run_counts_only_if_all_copies_came_or_none_where_none_is_sent(
     is_mirrored, copies_share, is_right
 ):
     assert is_mirrored_right(way("nginx", is_mirrored=is_mirrored), copies_share) == is_right
+
+
+@pytest.mark.parametrize(
+    ("name", "may"),
+    [("nginx_hung", True), ("envoy_dead", True), ("nginx", False), ("gnomon_hung", False)],
+)
+def test_only_a_peer_with_a_failing_shadow_may_have_no_figure(name, may):
+    assert may_stall(name) == may
+
+
+def test_a_void_round_is_taken_from_all_ways_that_were_measured_in_it():
+    found = measured()["gnomon"]
+    forget_round(found, RATES_PER_S[0])
+    assert len(found.p50_us[RATES_PER_S[0]]) == len(found.p99_us[RATES_PER_S[0]]) == 1
+    assert len(found.p50_us[RATES_PER_S[1]]) == 2
 
 
 def test_memory_is_flat_when_its_end_is_as_its_second_quarter():
