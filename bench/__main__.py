@@ -19,6 +19,7 @@ from types import FrameType
 
 from bench.kit.machine import describe_machine
 from bench.kit.report import CannotMeasure, Report, print_report, write_json
+from bench.peers.document import write_section
 
 _HERE = Path(__file__).parent
 
@@ -31,8 +32,9 @@ def main() -> None:
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
+    module = "bench.peers.run" if arguments.peers else f"bench.{arguments.name}"
     try:
-        report: Report = importlib.import_module(f"bench.{arguments.name}").run(
+        report: Report = importlib.import_module(module).run(
             quick=arguments.quick,
             **({} if arguments.minutes is None else {"minutes": arguments.minutes}),
         )
@@ -41,6 +43,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     print_report(arguments.name, report, describe_machine())
+    if arguments.docs:
+        write_section(arguments.name, report, describe_machine())
     if arguments.json is not None:
         write_json(arguments.json, arguments.name, report, describe_machine())
     if report.failures:
@@ -53,9 +57,22 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="only see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--minutes", type=float, metavar="N", help="soak: how long; 1 by default")
+    parser.add_argument(
+        "--peers", action="store_true", help="router: beside nginx and Envoy; seven minutes"
+    )
+    parser.add_argument(
+        "--docs",
+        action="store_true",
+        help="--peers and profile: write docs/performance.md",
+    )
     arguments = parser.parse_args()
     if arguments.minutes is not None and arguments.name != "soak":
-        parser.error("--minutes belongs to soak.")
+        parser.error("--minutes goes with soak")
+    if arguments.peers and arguments.name != "router":
+        parser.error("--peers goes with router")
+    is_written = arguments.peers or arguments.name == "profile"
+    if arguments.docs and (not is_written or arguments.quick):
+        parser.error("--docs goes with router --peers or profile, without --quick")
     return arguments
 
 

@@ -10,27 +10,24 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.kit.load import Payload, measure_maximum
+from bench.kit.endpoints import mirrored, plain
+from bench.kit.load import measure_maximum
 from bench.kit.machine import Cores, share_out
-from bench.kit.nginx import HOST, KEEP_ALIVE_S, Upstream, running_upstream
+from bench.kit.nginx import running_upstream
+from bench.kit.payloads import ANSWER, SMALL
 from bench.kit.report import Report
 from bench.kit.rounds import in_turn, median_ratio
-from bench.kit.router import running_router
+from bench.kit.router import BenchedRouter, running_router
+from bench.kit.spread import spread
 from bench.kit.versions import versions_of
 from bench.kit.way import Rig, Way, take_latency, take_maximum
-from gnomon.model.snapshot import Endpoint, Experiment, Instance, Shadow, Variant
 
 _RATE_PER_S = 1_000
-_BODY_BYTES = 200
-_ANSWER_BYTES = 99
-# Later than any bench: an experiment that ended would not be mirrored.
-_EXPERIMENT_S = 3_600.0
 # At its maximum a router that has its core to itself runs nearly all the time.
 _RAN_SHARE = 0.9
 
@@ -50,67 +47,44 @@ _QUICK = Scope(rounds=1, maximum_s=1, latency_s=1)
 
 def run(*, quick: bool) -> Report:
     scope = _QUICK if quick else _FULL
-    with _rig() as rig:
+    with _rig() as (rig, router):
+        alone, both = router.url("plain"), router.url("mirrored")
         ways = [
-            Way("direct", "direct, no router", rig.production.url, is_routed=False),
-            Way("router", "router", rig.router.url("plain")),
-            Way("mirroring", "router, all mirrored", rig.router.url("mirrored"), is_mirrored=True),
+            Way("direct", "direct, no router", rig.production.url, SMALL),
+            Way("router", "router", alone, SMALL, router.cpu_s),
+            Way("mirroring", "router, all mirrored", both, SMALL, router.cpu_s, True),
         ]
         for way in ways:
-            measure_maximum(way.url, rig.payload, 1, rig.cores.rest, rig.directory)
+            measure_maximum(way.url, way.payload, 1, rig.cores.rest, rig.directory)
         for number in range(scope.rounds):
             for way in in_turn(ways, number):
                 take_maximum(rig, way, scope.maximum_s)
             for way in in_turn(ways, number):
                 take_latency(rig, way, _RATE_PER_S, scope.latency_s)
-            rig.router.empty_spool()
+            router.empty_spool()
         return _report(ways, rig.cores, scope)
 
 
 @contextlib.contextmanager
-def _rig() -> Iterator[Rig]:
+def _rig() -> Iterator[tuple[Rig, BenchedRouter]]:
     cores = share_out(frozenset(os.sched_getaffinity(0)))
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gnomon-bench-")))
-        answer = _json_of('{"predictions": [{"label": "late", "score": 0.8125}]', _ANSWER_BYTES)
         production = stack.enter_context(
-            running_upstream(directory / "production", cores.rest, answer)
+            running_upstream(directory / "production", cores.rest, ANSWER)
         )
-        shadow = stack.enter_context(running_upstream(directory / "shadow", cores.rest, answer))
+        shadow = stack.enter_context(running_upstream(directory / "shadow", cores.rest, ANSWER))
         router = stack.enter_context(
-            running_router(directory / "data", cores.measured, _endpoints(production, shadow))
+            running_router(
+                directory / "data",
+                cores.measured,
+                [
+                    plain("plain", production.port),
+                    mirrored("mirrored", production.port, shadow.port),
+                ],
+            )
         )
-        payload = Payload(
-            _json_of('{"instances": [[2013, 1, 5.25, 1400, "UA", "EWR"]]', _BODY_BYTES),
-            "application/json",
-        )
-        yield Rig(production, shadow, router, cores, directory, payload)
-
-
-def _endpoints(production: Upstream, shadow: Upstream) -> list[Endpoint]:
-    plain = Endpoint(
-        id="plain-1", name="plain", version=1, production=(_variant("plain", production),)
-    )
-    mirrored = Endpoint(
-        id="mirrored-1",
-        name="mirrored",
-        version=1,
-        production=(_variant("mirrored", production),),
-        shadow=Shadow(_variant("shadow", shadow), share=1.0),
-        experiment=Experiment("experiment-1", "bench", time.time() + _EXPERIMENT_S),
-    )
-    return [plain, mirrored]
-
-
-def _variant(name: str, upstream: Upstream) -> Variant:
-    instance = Instance(f"{name}-instance", HOST, upstream.port, keep_alive_s=KEEP_ALIVE_S)
-    return Variant(f"{name}-variant", name, 1.0, (instance,))
-
-
-def _json_of(opening: str, length_bytes: int) -> str:
-    """An object of exactly so many bytes that begins like this."""
-    bare = f'{opening}, "note": ""}}'
-    return f'{opening}, "note": "{"x" * (length_bytes - len(bare))}"}}'
+        yield Rig(production, shadow, cores, directory), router
 
 
 # --- Reporting ------------------------------------------------------------------------------------
@@ -121,9 +95,9 @@ def _report(ways: list[Way], cores: Cores, scope: Scope) -> Report:
     figures: dict[str, float] = {}
     for way in ways:
         figures[f"{way.name}_max_per_s"] = median(way.maximum_per_s)
-        figures[f"{way.name}_p50_at_{_RATE_PER_S}_per_s_us"] = median(way.p50_us)
-        figures[f"{way.name}_p99_at_{_RATE_PER_S}_per_s_us"] = median(way.p99_us)
-        if way.is_routed:
+        figures[f"{way.name}_p50_at_{_RATE_PER_S}_per_s_us"] = median(way.p50_us[_RATE_PER_S])
+        figures[f"{way.name}_p99_at_{_RATE_PER_S}_per_s_us"] = median(way.p99_us[_RATE_PER_S])
+        if way.cpu_s:
             figures[f"{way.name}_cpu_us"] = median(way.cpu_us)
     for way in (router, mirroring):
         ratio = median_ratio(way.maximum_per_s, direct.maximum_per_s)
@@ -156,15 +130,9 @@ def _report(ways: list[Way], cores: Cores, scope: Scope) -> Report:
 def _row(way: Way, direct: Way) -> tuple[str, ...]:
     return (
         way.label,
-        _spread(way.maximum_per_s),
+        spread(way.maximum_per_s),
         f"{median_ratio(way.maximum_per_s, direct.maximum_per_s):.2f}",
-        _spread(way.cpu_us, 1) if way.cpu_us else "",
-        _spread(way.p50_us),
-        _spread(way.p99_us),
+        spread(way.cpu_us, 1) if way.cpu_us else "",
+        spread(way.p50_us[_RATE_PER_S]),
+        spread(way.p99_us[_RATE_PER_S]),
     )
-
-
-def _spread(values: list[float], digits: int = 0) -> str:
-    """The median, and how far the rounds were apart."""
-    low, middle, high = (f"{x:,.{digits}f}" for x in (min(values), median(values), max(values)))
-    return middle if len(values) == 1 else f"{middle} ({low}–{high})"

@@ -6,8 +6,8 @@ Both use kept-alive connections of HTTP/1.1, and a single answer that is not 2xx
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.kit.process import output_of
@@ -22,7 +22,7 @@ _GRACE_S = 30.0
 _WRK_SCRIPT = """\
 wrk.method = "POST"
 wrk.body = [==[{body}]==]
-wrk.headers["Content-Type"] = "{content_type}"
+{headers}
 function done(summary, latency, requests)
     local errors = summary.errors
     io.write(string.format("measured %d %d %d\\n", summary.requests, summary.duration,
@@ -37,6 +37,11 @@ class Payload:
 
     body: str
     content_type: str
+    # Further headers, by name.
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def all_headers(self) -> dict[str, str]:
+        return {"Content-Type": self.content_type, **self.headers}
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,10 @@ def measure_maximum(
     url: str, payload: Payload, duration_s: float, cores: frozenset[int], directory: Path
 ) -> Maximum:
     script = directory / "wrk.lua"
-    script.write_text(_WRK_SCRIPT.format(body=payload.body, content_type=payload.content_type))
+    headers = "\n".join(
+        f'wrk.headers["{name}"] = [==[{value}]==]' for name, value in payload.all_headers().items()
+    )
+    script.write_text(_WRK_SCRIPT.format(body=payload.body, headers=headers))
     # wrk takes whole seconds.
     command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS)]
     command += ["--duration", f"{math.ceil(duration_s)}s", "--script", str(script), url]
@@ -104,7 +112,9 @@ def measure_latency(
     # stay in step, and every request would wait behind a burst of the others.
     command += [f"--rate={max(1, rate_per_s // 1000)}"]
     command += [f"--rate-period={max(1, 1000 // rate_per_s)}ms"]
-    command += ["--header", f"content-type: {payload.content_type}", url]
+    for name, value in payload.all_headers().items():
+        command += ["--header", f"{name.lower()}: {value}"]
+    command.append(url)
     output_of(command, cores, duration_s + _GRACE_S)
     return parse_latency(log.read_text().splitlines(), rate_per_s, url)
 

@@ -78,7 +78,7 @@ class Upstream:
 def running_upstream(directory: Path, cores: frozenset[int], answer: str) -> Iterator[Upstream]:
     """An nginx that answers every invocation with `answer` (JSON without quotes ' in it)."""
     directory.mkdir()
-    upstream = Upstream(_free_port())
+    upstream = Upstream(free_port())
     configuration = directory / "nginx.conf"
     configuration.write_text(
         _CONFIGURATION.format(
@@ -103,7 +103,7 @@ def _answers(upstream: Upstream) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

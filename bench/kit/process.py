@@ -71,9 +71,14 @@ def wait_until(
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of a live process, user and system, all threads (proc(5), stat, fields 14, 15)."""
+    """CPU time of a live process, user and system, all threads."""
+    return sum(cpu_split_s(pid))
+
+
+def cpu_split_s(pid: int) -> tuple[float, float]:
+    """CPU time of a live process, all threads: user, system (proc(5), stat, fields 14, 15)."""
     fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    return int(fields[11]) / _TICKS_PER_S, int(fields[12]) / _TICKS_PER_S
 
 
 def output_of(command: Sequence[str], cores: frozenset[int], time_limit_s: float) -> str:

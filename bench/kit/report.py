@@ -26,6 +26,15 @@ class CannotMeasure(GnomonError):
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A further table, below a report's own."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
 class Report:
     """`figures` have their unit, or `_ratio`, in their names. A goal may be about any of them.
 
@@ -39,6 +48,7 @@ class Report:
     notes: Sequence[str] = ()
     goals: Goals = field(default_factory=dict)
     failures: Sequence[str] = ()
+    further: Sequence[Listing] = ()
 
 
 def missed_goals(report: Report) -> list[str]:
@@ -54,12 +64,13 @@ def print_report(name: str, report: Report, machine: Mapping[str, str | int]) ->
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH_COLUMNS
-    table = Table(title=f"bench {name}", title_justify="left")
-    for number, column in enumerate(report.header):
-        table.add_column(column, justify="left" if number == 0 else "right")
-    for row in report.rows:
-        table.add_row(*row)
-    console.print(table)
+    for listing in (Listing(f"bench {name}", report.header, report.rows), *report.further):
+        table = Table(title=listing.title, title_justify="left")
+        for number, column in enumerate(listing.header):
+            table.add_column(column, justify="left" if number == 0 else "right")
+        for row in listing.rows:
+            table.add_row(*row)
+        console.print(table)
     console.print("Machine: " + ", ".join(f"{key} {value}" for key, value in machine.items()))
     console.print(
         "Versions: " + ", ".join(f"{key} {value}" for key, value in report.versions.items())

@@ -11,9 +11,11 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from bench.kit.process import cpu_s, running, wait_until
 from gnomon import settings_reading
@@ -24,6 +26,7 @@ from gnomon.router import snapshot_file
 from gnomon.router.seal import Seal
 from gnomon.settings import RouterSettings, Settings
 from gnomon.spool import segment
+from gnomon.spool.frames import Metrics
 
 _HOST = "127.0.0.1"
 _KEY = bytes(KEY_BYTES)
@@ -46,6 +49,23 @@ class BenchedRouter:
 
     def cpu_s(self) -> float:
         return cpu_s(self.pid)
+
+    def memory_bytes(self) -> int:
+        """What it holds in memory now, without what is swapped out."""
+        return int(psutil.Process(self.pid).memory_info().rss)
+
+    def counted(self, names: Collection[str]) -> dict[str, float]:
+        """Sums of what it counted and has written to its spool so far, by name."""
+        sums = dict.fromkeys(names, 0.0)
+        for path in self.layout.spool.glob("*/*"):
+            if path.suffix not in (segment.OPEN_SUFFIX, segment.CLOSED_SUFFIX):
+                continue
+            for _, frame in segment.SegmentReader(path, kinds={segment.METRICS}):
+                assert isinstance(frame, Metrics)
+                for delta in frame.deltas:
+                    for name in names:
+                        sums[name] += delta.counts.get(name, 0)
+        return sums
 
     def empty_spool(self) -> None:
         """Remove the closed segments, as a collector would; else a bench fills the disk."""

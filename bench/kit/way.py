@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,6 @@ from bench.kit.machine import Cores
 from bench.kit.nginx import Upstream
 from bench.kit.report import CannotMeasure
 from bench.kit.rounds import valid
-from bench.kit.router import BenchedRouter
 
 # Below this share of copies that arrived, the figures with mirroring are flattered.
 _COPIES_SHARE = 0.99
@@ -33,14 +33,17 @@ class Way:
     name: str
     label: str
     url: str
-    is_routed: bool = True
+    payload: Payload
+    # CPU time so far of what is between (s); None where nothing is.
+    cpu_s: Callable[[], float] | None = None
     is_mirrored: bool = False
     maximum_per_s: list[float] = field(default_factory=list)
     cpu_us: list[float] = field(default_factory=list)
-    # The router's CPU time by the time that passed, at the maximum.
+    # That CPU time by the time that passed, at the maximum.
     ran_share: list[float] = field(default_factory=list)
-    p50_us: list[float] = field(default_factory=list)
-    p99_us: list[float] = field(default_factory=list)
+    # By rate.
+    p50_us: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    p99_us: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     # Copies that arrived, by requests that production answered.
     copies_share: list[float] = field(default_factory=list)
 
@@ -51,10 +54,8 @@ class Rig:
 
     production: Upstream
     shadow: Upstream
-    router: BenchedRouter
     cores: Cores
     directory: Path
-    payload: Payload
 
 
 def take_maximum(rig: Rig, way: Way, duration_s: float) -> None:
@@ -62,18 +63,18 @@ def take_maximum(rig: Rig, way: Way, duration_s: float) -> None:
 
     def measure() -> tuple[Maximum, float, float]:
         with _counted(rig) as copies_share:
-            cpu_before_s = rig.router.cpu_s()
-            found = measure_maximum(way.url, rig.payload, duration_s, rig.cores.rest, rig.directory)
-        cpu_s = rig.router.cpu_s() - cpu_before_s
+            cpu_before_s = way.cpu_s() if way.cpu_s else 0.0
+            found = measure_maximum(way.url, way.payload, duration_s, rig.cores.rest, rig.directory)
+        cpu_s = way.cpu_s() - cpu_before_s if way.cpu_s else 0.0
         return found, cpu_s, copies_share()
 
     found, cpu_s, copies_share = valid(
         measure,
-        lambda found: not _is_mirrored_right(way, found[2]),
+        lambda found: not is_mirrored_right(way, found[2]),
         f"The copies are not what they should be on the way '{way.label}'",
     )
     way.maximum_per_s.append(found.requests_per_s)
-    if way.is_routed:
+    if way.cpu_s:
         way.cpu_us.append(cpu_s / found.requests * 1e6)
         way.ran_share.append(cpu_s / found.duration_s)
     way.copies_share.append(copies_share)
@@ -85,21 +86,22 @@ def take_latency(rig: Rig, way: Way, rate_per_s: int, duration_s: float) -> None
     def measure() -> tuple[Latency, float]:
         with _counted(rig) as copies_share:
             found = measure_latency(
-                way.url, rig.payload, rate_per_s, duration_s, rig.cores.rest, rig.directory
+                way.url, way.payload, rate_per_s, duration_s, rig.cores.rest, rig.directory
             )
         return found, copies_share()
 
     found, copies_share = valid(
         measure,
-        lambda found: found[0].is_void or not _is_mirrored_right(way, found[1]),
+        lambda found: found[0].is_void or not is_mirrored_right(way, found[1]),
         f"{rate_per_s} requests a second were not reached on the way '{way.label}'",
     )
-    way.p50_us.append(found.p50_us)
-    way.p99_us.append(found.p99_us)
+    way.p50_us[rate_per_s].append(found.p50_us)
+    way.p99_us[rate_per_s].append(found.p99_us)
     way.copies_share.append(copies_share)
 
 
-def _is_mirrored_right(way: Way, copies_share: float) -> bool:
+def is_mirrored_right(way: Way, copies_share: float) -> bool:
+    """Whether all copies came, or none where none is sent."""
     if way.is_mirrored:
         return copies_share >= _COPIES_SHARE
     return copies_share <= 1 - _COPIES_SHARE

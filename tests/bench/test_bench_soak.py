@@ -52,4 +52,4 @@ def test_a_short_soak_adds_up_and_stays_flat(tmp_path):
 def test_minutes_are_for_the_soak_alone():
     done = run("compare", "--minutes", "1")
     assert done.returncode == 2
-    assert "--minutes belongs to soak" in done.stdout
+    assert "--minutes goes with soak" in done.stdout
