@@ -8,10 +8,12 @@ kernel is theirs), of a run of its own: looking slows it down, so only shares ar
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from bench.kit.load import measure_maximum
@@ -42,7 +44,7 @@ class Scope:
     looking_s: int
 
 
-_FULL = Scope(rounds=5, maximum_s=2, looking_s=10)
+_FULL = Scope(rounds=3, maximum_s=2, looking_s=8)
 _QUICK = Scope(rounds=1, maximum_s=1, looking_s=1)
 
 
@@ -81,7 +83,8 @@ def _cost(stand: Stand, name: str, duration_s: float) -> Cost:
 def _look(stand: Stand, duration_s: int) -> list[str]:
     """What py-spy saw of the router under load: stacks with how often, a line each."""
     rig, file = stand.rig, stand.rig.directory / "looks"
-    command = ["py-spy", "record", "--pid", str(stand.pids["gnomon"]), "--format", "raw"]
+    py_spy = str(Path(sys.executable).with_name("py-spy"))
+    command = [py_spy, "record", "--pid", str(stand.pids["gnomon"]), "--format", "raw"]
     command += ["--rate", str(_LOOKS_PER_S), "--duration", str(duration_s), "--output", str(file)]
     with ThreadPoolExecutor(1) as pool:
         url, longer_s = stand.ways["gnomon"].url, duration_s + 2
