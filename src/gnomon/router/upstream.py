@@ -104,6 +104,8 @@ class UpstreamConnection(asyncio.Protocol):
         """End it at once; its call, if any, is not told."""
         self.call = None
         self.is_reusable = False
+        # Parser and connection refer to each other: what was read would stay until a collection.
+        self._body = []
         self._transport.abort()
 
     def close(self) -> None:
