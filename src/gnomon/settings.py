@@ -208,6 +208,8 @@ class HostingSettings:
     memory_limit_bytes: int = 0
     max_archive_bytes: int = 20 * 1024 * MIB
     max_archive_files: int = 100_000
+    # A file system in memory, for what archives of variants with a KMS key unpack to.
+    memory_directory: str = "/dev/shm"  # noqa: S108 - each Gnomon has a directory of its own there
     startup_time_limit_s: float = 480.0
     ping_time_limit_s: float = 2.0
     ping_interval_s: float = 2.0

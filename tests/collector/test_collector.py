@@ -16,7 +16,9 @@ from gnomon.objects.keys import KeyUnusable
 from gnomon.objects.store import ObjectStoreFailed
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
+from gnomon.spool.frames import Exchange, Noise, Pair
 from gnomon.spool.incarnation import END_NAME, segments
+from gnomon.spool.sealing import FrameOpener, FrameSeal
 from gnomon.spool.segment import FILE_HEAD, OPEN_SUFFIX
 from gnomon.spool.writer import SpoolWriter
 from gnomon.stats.state import decode
@@ -27,6 +29,7 @@ from gnomon.testing import frames as build
 from gnomon.testing.analyses import ANALYSIS_ID, default_analyses
 
 DEFINITION = CaptureDefinition("s3://bucket/captured/", ("text/csv",))
+KEY = bytes(range(32))
 HELD = SpoolSettings(flush_interval_s=60.0)
 FAST = SpoolSettings(flush_interval_s=0.001)
 ALL_KINDS = [build.metrics(2), build.exchange(), build.pair(), build.barrier()]
@@ -79,6 +82,7 @@ class World:
             self.objects,
             captures or known,
             default_analyses,
+            FrameOpener({b"wrapped": KEY}.__getitem__),
             clock=lambda: 7.0,
             **more,
         )
@@ -145,6 +149,15 @@ async def _until(condition, within_s=10.0):
     while not await condition():
         assert time.monotonic() < deadline, "it did not come to pass in time"
         await asyncio.sleep(0.005)
+
+
+async def test_what_production_answered_twice_is_kept_as_noise(world):
+    world.write("i1", [build.noise("a"), build.noise("b", second=build.answer(body=b"0.7"))])
+    await world.collector().drain()
+    async with world.database.reading() as connection:
+        kept = await queries.pair_state(connection, "experiment-1", ANALYSIS_ID)
+    assert kept is not None
+    assert (kept.pairs, kept.noise.same, kept.noise.differ) == (0, 1, 1)
 
 
 async def test_a_dead_incarnation_is_read_to_its_end_and_its_directory_goes(world):
@@ -277,6 +290,23 @@ async def test_a_destination_that_is_no_url_holds_nothing_up(world):
         await world.collector(captures).drain()
     assert [entry["event"] for entry in logs] == ["exchanges_dropped"]
     assert await world.reached() == {"i1"}
+
+
+async def test_sealed_records_become_what_the_others_become(world):
+    directory = world.write("i1", [])
+    writer = SpoolWriter(world.root, "i2", HELD)
+    seal = FrameSeal(b"wrapped", KEY)
+    for frame in [*ALL_KINDS, build.noise()]:
+        may_be_sealed = isinstance(frame, (Exchange, Pair, Noise))
+        assert writer.append(frame, seal if may_be_sealed else None)
+    writer.close()
+    body = build.exchange().request_body
+    assert body
+    assert all(body not in found.path.read_bytes() for found in segments(writer.directory))
+    await world.collector().drain()
+    assert await world.pairs() == 1
+    assert len(await world.captured()) == 1
+    assert not directory.exists()
 
 
 async def test_a_torn_tail_of_a_dead_incarnation_is_told_and_left(world):
@@ -556,7 +586,8 @@ async def test_a_segment_that_is_closed_after_it_was_listed_is_read_on(world):
     directory = world.write("i1", [build.metrics(2), build.pair()])
     (closed,) = segments(directory)
     listed = closed.path.with_suffix(OPEN_SUFFIX)
-    await apply.apply_rows(world.database, "i1", 1, listed, 0, default_analyses, 0.0, None)
+    opener = FrameOpener({}.__getitem__)
+    await apply.apply_rows(world.database, "i1", 1, listed, 0, default_analyses, 0.0, opener, None)
     assert (await world.invocations(), await world.pairs()) == (2, 1)
 
 

@@ -14,6 +14,7 @@ from gnomon.collector.loop import Collector
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
+from gnomon.spool.sealing import FrameOpener
 from gnomon.spool.writer import SpoolWriter
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
@@ -29,6 +30,7 @@ COLLECT = textwrap.dedent("""
     from gnomon.model.spec import CaptureDefinition
     from gnomon.collector.loop import Collector
     from gnomon.objects.stores import DirectoryObjects
+    from gnomon.spool.sealing import FrameOpener
     from gnomon.store.database import Database, sqlite_url
     from gnomon.testing.analyses import default_analyses
 
@@ -38,7 +40,10 @@ COLLECT = textwrap.dedent("""
     async def main(path):
         database = Database(sqlite_url(path / "telemetry.sqlite"))
         objects = DirectoryObjects(path / "objects")
-        collector = Collector(path / "spool", database, objects, captures, default_analyses)
+        no_keys = FrameOpener({}.__getitem__)
+        collector = Collector(
+            path / "spool", database, objects, captures, default_analyses, no_keys
+        )
         print("ready", flush=True)
         while True:
             await collector.drain()
@@ -75,7 +80,8 @@ async def _drain_in_process(path):
 
     database = Database(sqlite_url(path / "telemetry.sqlite"))
     objects = DirectoryObjects(path / "objects")
-    await Collector(path / "spool", database, objects, captures, default_analyses).drain()
+    no_keys = FrameOpener({}.__getitem__)
+    await Collector(path / "spool", database, objects, captures, default_analyses, no_keys).drain()
     async with database.reading() as connection:
         metrics = await queries.metrics(connection, queries.Scope(experiment_id="experiment-1"))
         pairs = await queries.pair_state(connection, "experiment-1", ANALYSIS_ID)

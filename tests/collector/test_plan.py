@@ -77,6 +77,13 @@ def test_pairs_are_counted_by_experiment_and_analysis():
     assert (state.answers.same, state.answers.differ) == (1, 1)
 
 
+def test_what_production_answers_differently_is_noise_and_no_pair():
+    twice = [build.noise("a"), build.noise("b", second=answer(body=b"0.7"))]
+    state = kept([build.pair("c"), *twice], analyses())
+    assert (state.pairs, state.answers.same, state.answers.differ) == (1, 1, 0)
+    assert (state.noise.same, state.noise.differ) == (1, 1)
+
+
 def test_what_is_the_same_is_said_by_the_experiments_settings():
     near = [
         build.pair(production=answer(body=b"1.0"), shadow=answer(body=b"1.01")),

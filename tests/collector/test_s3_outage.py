@@ -15,6 +15,7 @@ from gnomon.objects.sealed import SealedObjects
 from gnomon.objects.store import ObjectStoreFailed
 from gnomon.settings import SpoolSettings
 from gnomon.spool.incarnation import backlog
+from gnomon.spool.sealing import FrameOpener
 from gnomon.spool.writer import SpoolWriter
 from gnomon.testing import frames as build
 from gnomon.testing.analyses import default_analyses
@@ -77,7 +78,8 @@ async def test_nothing_is_lost_or_doubled_while_the_store_is_away(tmp_path, kms_
         server.start()
         writer = SpoolWriter(spool, "i1", FAST)
         stop = asyncio.Event()
-        collector = Collector(spool, database, objects, captures, default_analyses)
+        no_keys = FrameOpener({}.__getitem__)
+        collector = Collector(spool, database, objects, captures, default_analyses, no_keys)
         collecting = asyncio.create_task(collector.run(stop))
         try:
             await write(["a1", "a2"])

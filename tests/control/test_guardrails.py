@@ -1,5 +1,6 @@
 """How an experiment is judged, and what Gnomon then does of its own accord."""
 
+import datetime as dt
 import math
 
 import msgspec
@@ -13,12 +14,13 @@ from gnomon.model import metric
 from gnomon.model.analysis import AnalysisSettings, Rules
 from gnomon.stats.comparators import Comparison
 from gnomon.stats.state import PairState
-from gnomon.store.state.resources import EXPERIMENTS
+from gnomon.store.state import routing
+from gnomon.store.state.resources import ENDPOINTS, EXPERIMENTS
 from gnomon.store.telemetry import ingest
 from gnomon.store.telemetry.queries import InstanceMetrics
 from gnomon.testing import frames as build
 from gnomon.testing.databases import migrated
-from gnomon.testing.requests import experiment_request, make_endpoint, make_model
+from gnomon.testing.requests import experiment_request, make_endpoint, make_model, shadow_mode
 
 SETTINGS = AnalysisSettings(rules=Rules(least_pairs=500), block_s=1.0)
 
@@ -36,7 +38,7 @@ def judge(control, telemetry):
 
 @pytest.fixture
 def analyses(control, judge):
-    return Analyses(control.transactions, judge)
+    return Analyses(control.transactions, judge, control.loop.wake)
 
 
 @pytest.fixture
@@ -163,6 +165,40 @@ async def test_settings_that_change_while_a_test_runs_begin_its_counts_anew(
     assert after.figures.verdict.status == "undecided"
 
 
+async def published(control, endpoint_name="ep"):
+    async with control.transactions.database.reading() as connection:
+        endpoint = await ENDPOINTS.find(connection, endpoint_name)
+        return await routing.published(connection, endpoint.id)
+
+
+async def test_routers_are_told_of_a_noise_share_that_changes_while_the_test_runs(
+    control, analyses, running
+):
+    assert (await published(control)).experiment.noise_share == 0.0
+    await analyses.set("exp", b'{"settings": {"noise_share": 0.25}}')
+    await control.loop.make_pass()
+    assert (await published(control)).experiment.noise_share == 0.25
+    await control.call("UpdateInferenceExperiment", Name="exp", ShadowModeConfig=shadow_mode(80))
+    await control.until_experiment("exp", "Running")
+    route = await published(control)
+    assert (route.experiment.noise_share, route.shadow.share) == (0.25, 0.8)
+
+
+async def test_a_noise_share_that_was_set_before_a_test_starts_comes_with_it(control, analyses):
+    await make_endpoint(control)
+    await make_model(control, "shad")
+    start, end = (
+        dt.datetime.fromtimestamp(control.clock.now_s() + after_s, dt.UTC) for after_s in (60, 600)
+    )
+    request = experiment_request(Schedule={"StartTime": start, "EndTime": end})
+    await control.call("CreateInferenceExperiment", **request)
+    await control.until_experiment("exp", "Created")
+    await analyses.set("exp", b'{"settings": {"noise_share": 0.5}}')
+    await control.call("StartInferenceExperiment", Name="exp")
+    await control.until_experiment("exp", "Running")
+    assert (await published(control)).experiment.noise_share == 0.5
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
@@ -172,7 +208,7 @@ async def test_settings_that_change_while_a_test_runs_begin_its_counts_anew(
         (b'{"settings": {"rules": {"slow_down": -1}}}', r"settings.rules.slow_down"),
         (b'{"settings": {"task": "ranking"}}', r"settings.task"),
         (b'{"settings": {"unknown": 1}}', "unknown"),
-        (b'{"settings": {"noise_share": 0.1}}', "noise_share must be 0"),
+        (b'{"settings": {"noise_share": 1.1}}', r"settings.noise_share"),
         (b'{"guardrails": {"stop_when_broken": 1}}', r"guardrails.stop_when_broken"),
     ],
 )

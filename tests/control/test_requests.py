@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 from botocore.model import ListShape, MapShape, StructureShape
@@ -21,11 +22,12 @@ from gnomon.control import api
 from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.transactions import Transactions
+from gnomon.hosting.volumes import Volumes
 from gnomon.model.arn import Account
 from gnomon.objects.local_keys import LocalKeys
 from gnomon.objects.sealed import SealedObjects
 from gnomon.objects.stores import DirectoryObjects
-from gnomon.settings import QuotaSettings, SpoolSettings
+from gnomon.settings import HostingSettings, QuotaSettings, SpoolSettings
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
 from gnomon.testing.control import check_at_creation
@@ -177,7 +179,8 @@ class Caller:
         floor = DiskFloor(directory, SpoolSettings().min_free_bytes, FakeDisk().free_bytes)
         keys = LocalKeys(directory / "keys.json", account)
         objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
-        destinations = Destinations(transactions, objects, keys)
+        volumes = Volumes(Path(HostingSettings.memory_directory), directory)
+        destinations = Destinations(transactions, objects, keys, volumes)
         self.api = api.Api(
             SERVICE, transactions, floor, check_at_creation, destinations, lambda: None
         )

@@ -15,6 +15,7 @@ from gnomon.hosting.host import GpuUse
 from gnomon.model import metric
 from gnomon.settings import HostingSettings, SpoolSettings
 from gnomon.spool.incarnation import CONTROL_PREFIX, cut_off_at_s
+from gnomon.spool.sealing import FrameOpener
 from gnomon.spool.writer import SpoolWriter
 from gnomon.store.state.resources import EXPERIMENTS
 from gnomon.store.telemetry import queries
@@ -46,7 +47,10 @@ class Rig:
         async def no_capture(_id):
             return None
 
-        self._collector = Collector(self.root, telemetry, None, no_capture, default_analyses)
+        no_keys = FrameOpener({}.__getitem__)
+        self._collector = Collector(
+            self.root, telemetry, None, no_capture, default_analyses, no_keys
+        )
         self.watch = UsageWatch(
             UsageParts(
                 transactions=control.transactions,

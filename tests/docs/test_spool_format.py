@@ -18,6 +18,7 @@ STRUCTURES = {
     "pair": frames.Pair,
     "(an answer)": frames.Answer,
     "barrier": frames.Barrier,
+    "noise": frames.Noise,
 }
 
 

@@ -125,6 +125,14 @@ def test_a_script_uploads_its_archive_and_reads_captures_from_s3(gnomon, tmp_pat
     pairs = [json.loads(line) for line in command(gnomon, "capture", "pairs", "shop").splitlines()]
     assert sorted(int(pair["endpointInput"]["data"]) for pair in pairs) == [*range(20)]
     assert {pair["shadow"]["data"] for pair in pairs} == {"shadow"}
+    remembered = [pair["event_id"] for pair in echo.report()["analysis"]["most_different"]]
+    said = command(gnomon, "capture", "pairs", "shop", "--most-different").splitlines()
+    worst = [json.loads(line) for line in said]
+    assert [pair["eventId"] for pair in worst] == remembered
+    whole = {pair["eventId"]: pair for pair in pairs}
+    for pair in worst:
+        assert pair.pop("score") > 0
+        assert pair == whole[pair["eventId"]]
     with subprocess.Popen(
         command_line(gnomon, "capture", "cat", "shop"),
         stdout=subprocess.PIPE,

@@ -35,13 +35,13 @@ def own_time(number):
 def test_of(echo):
     """Starts a test of the echo model beside one that is like it but for its environment."""
 
-    def start(guardrails=None, **environment):
-        echo.endpoint()
+    def start(guardrails=None, *, settings=SETTINGS, production=None, **environment):
+        echo.endpoint(**production or {})
         echo.model(f"{echo.name}-shad", **environment)
         echo.experiment(100)
         request = urllib.request.Request(
             f"{echo.gnomon.url}/gnomon/v1/experiments/{echo.name}/analysis",
-            json.dumps({"settings": SETTINGS, "guardrails": guardrails or {}}).encode(),
+            json.dumps({"settings": settings, "guardrails": guardrails or {}}).encode(),
             {"Content-Type": "application/json"},
             method="PUT",
         )
@@ -122,6 +122,22 @@ def test_a_shadow_that_is_like_production_is_ready_once_there_are_enough_pairs(t
     found = states(report)
     assert {found[name] for name in ("slow_down", "error_rate", "disagreement")} == {"met"}
     assert report["analysis"]["pairs"] >= SETTINGS["rules"]["least_pairs"]
+
+
+def test_a_shadow_that_differs_in_a_timestamp_alone_is_ready_and_the_timestamp_is_noise(test_of):
+    settings = SETTINGS | {"noise_share": 0.5}
+    dated = {"DATED": "1"}
+    echo = test_of(settings=settings, production=dated, **dated)
+    with traffic_of(echo, own_time) as traffic:
+        report = judged(echo, "ready")
+    assert traffic.failures == []
+    analysis = report["analysis"]
+    assert analysis["noise_compared"] >= 100
+    (path,) = analysis["differences"]
+    assert (path["path"], path["is_noise"]) == ("/at", True)
+    assert path["noise_share"] == 1.0
+    # Counts come once a second, after what they are about.
+    assert report["noise"]["repeated"] > 0
 
 
 def test_a_broken_rule_ends_a_guarded_test_and_production_fails_no_request(test_of):

@@ -23,11 +23,17 @@ VARIANT = VariantSpec(
         {"container": Container("other", "s3://b/m.tar.gz", {"A": "1"})},
         {"container": Container("image", "s3://b/m.tar.gz", {"A": "2"})},
         {"instance_type": "ml.m5.large"},
+        {"kms_key": "alias/volumes"},
     ],
     ids=str,
 )
 def test_what_an_instance_runs_is_its_identity(change):
     assert msgspec.structs.replace(VARIANT, **change).fingerprint != VARIANT.fingerprint
+
+
+def test_without_a_key_it_is_as_it_was_before_there_were_keys():
+    # Else an update of Gnomon restarted every instance.
+    assert VARIANT.fingerprint == "05610d9ca117ca9b81f77b46b300b20e"
 
 
 @pytest.mark.parametrize("change", [{"count": 5}, {"weight": 0.25}, {"name": "B"}], ids=str)

@@ -77,6 +77,9 @@ async def test_a_file_that_cannot_be_written_is_not_the_stores_fault(objects, tm
 async def test_exists_tells_objects_from_folders_and_nothing(objects):
     await objects.put("s3://bucket/a/b", b"x")
     assert await objects.exists("s3://bucket/a/b")
+    assert await objects.size_bytes("s3://bucket/a/b") == len(await objects.get("s3://bucket/a/b"))
+    with pytest.raises(ObjectNotFound):
+        await objects.size_bytes("s3://bucket/none")
     assert not await objects.exists("s3://bucket/a")
     assert not await objects.exists("s3://bucket/none")
     assert not await objects.exists("s3://other/a/b")

@@ -4,9 +4,10 @@ import hashlib
 
 import pytest
 
-from gnomon.model.snapshot import Capture
+from gnomon.model import metric
+from gnomon.model.snapshot import Capture, FrameKey
 from gnomon.settings import RouterSettings
-from gnomon.spool.frames import Exchange, Pair
+from gnomon.spool.frames import Exchange, Noise, Pair
 from gnomon.testing import fake_upstream
 from gnomon.testing.fake_upstream import FakeUpstream, Gate
 from gnomon.testing.router_rig import endpoint, running_router, until, variant
@@ -25,12 +26,13 @@ async def shadow():
         yield server
 
 
-def demo(model, shadow, *captures):
+def demo(model, shadow, *captures, **more):
     return endpoint(
         "demo",
         variant("prod", model.port),
         shadow=variant("shadow", shadow.port),
         captures=captures,
+        **more,
     )
 
 
@@ -182,3 +184,49 @@ async def test_what_the_spool_has_no_room_for_is_counted(tmp_path, model, shadow
     assert rig.spool.counts("v-shadow")["pairs_lost"] == 1
     assert rig.spool.counts("v-shadow")["captures_lost"] == 1
     assert rig.spool.counts("v-prod")["captures_lost"] == 1
+
+
+async def test_with_a_key_exchanges_pairs_and_noise_are_sealed(tmp_path, model, shadow):
+    key = FrameKey(b"wrapped", bytes(32))
+    capture = Capture("c", "x-demo")
+    spec = demo(model, shadow, capture, kms_key="alias/volumes", frame_key=key, noise_share=1.0)
+    async with running_router(tmp_path) as rig:
+        await rig.apply(spec)
+        await rig.invoke("demo")
+        await until(lambda: rig.spool.of(Pair) and rig.spool.of(Noise))
+        await until(lambda: len(rig.spool.of(Exchange)) == 2)
+    payloads = [*rig.spool.of(Pair), *rig.spool.of(Exchange), *rig.spool.of(Noise)]
+    assert sorted(map(id, rig.spool.sealed)) == sorted(map(id, payloads))
+
+
+async def test_a_key_that_is_missing_costs_records_and_no_request(tmp_path, model, shadow):
+    spec = demo(model, shadow, Capture("c", "x-demo"), kms_key="alias/volumes")
+    async with running_router(tmp_path) as rig:
+        await rig.apply(spec)
+        assert (await rig.invoke("demo")).status == 200
+        await until(lambda: not rig.router._plane.mirror.in_flight)
+        rig.flush()
+        await until(lambda: rig.spool.counts("v-shadow")[metric.PAIRS_LOST])
+    assert not rig.spool.of(Pair)
+    assert not rig.spool.of(Exchange)
+    assert rig.spool.counts("v-prod")[metric.CAPTURES_LOST] == 1
+    assert rig.spool.counts("v-shadow")[metric.CAPTURES_LOST] == 1
+
+
+async def test_a_key_that_control_has_no_more_is_used_on(tmp_path, model, shadow):
+    key = FrameKey(b"wrapped", bytes(32))
+    capture = Capture("c", "x-demo")
+    spec = demo(model, shadow, capture, kms_key="alias/volumes", frame_key=key)
+    async with running_router(tmp_path) as rig:
+        await rig.apply(spec)
+        await rig.apply(demo(model, shadow, kms_key="alias/volumes"))
+        await rig.invoke("demo")
+        await until(lambda: rig.spool.of(Pair))
+        assert len(rig.spool.sealed) == 1
+        # Another KMS key has another data key.
+        await rig.apply(demo(model, shadow, kms_key="alias/others"))
+        await rig.invoke("demo")
+        await until(lambda: not rig.router._plane.mirror.in_flight)
+        rig.flush()
+        await until(lambda: rig.spool.counts("v-shadow")[metric.PAIRS_LOST])
+    assert len(rig.spool.of(Pair)) == 1

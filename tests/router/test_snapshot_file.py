@@ -5,7 +5,7 @@ import socket
 import msgspec
 import pytest
 
-from gnomon.model.snapshot import Incarnation, Update
+from gnomon.model.snapshot import FrameKey, Incarnation, Update
 from gnomon.router import snapshot_file
 from gnomon.router.router import Router
 from gnomon.router.seal import Seal
@@ -58,6 +58,27 @@ def test_without_the_key_an_instance_with_headers_waits_for_controls_word(tmp_pa
     (instance,) = loaded.endpoints[0].production[0].instances
     assert instance.id == "plain"
     # So that control tells all of it.
+    assert loaded.version == 0
+
+
+KEYED = Update(
+    7, (endpoint("demo", variant("v", 1234), kms_key="k", frame_key=FrameKey(b"w", b"hush")),)
+)
+
+
+def test_keys_of_frames_are_loaded_and_lie_on_disk_sealed(tmp_path):
+    path = tmp_path / "snapshot"
+    snapshot_file.save(path, KEYED, SEAL)
+    assert snapshot_file.load(path, SEAL) == KEYED
+    assert b"hush" not in path.read_bytes()
+
+
+def test_without_the_seals_key_an_endpoint_is_served_and_waits_for_its_own(tmp_path):
+    path = tmp_path / "snapshot"
+    snapshot_file.save(path, KEYED, SEAL)
+    loaded = snapshot_file.load(path, Seal(bytes([1] * 32)))
+    (spec,) = loaded.endpoints
+    assert (spec.production, spec.frame_key) == (KEYED.endpoints[0].production, None)
     assert loaded.version == 0
 
 

@@ -6,10 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gnomon.settings import SpoolSettings
 from gnomon.spool import segment
 from gnomon.spool.frames import Answer, Barrier, Exchange, MetricDelta, Metrics, Pair
+from gnomon.spool.incarnation import segments
+from gnomon.spool.sealing import FrameOpener, FrameSeal
 from gnomon.spool.segment import FILE_HEAD, SegmentReader, SegmentUnreadable, frame_head
+from gnomon.spool.writer import SpoolWriter
 from gnomon.testing import frames as build
+
+KEY = bytes(range(32))
 
 names = st.text(max_size=8)
 times = st.floats(0, 2**32)
@@ -85,7 +91,7 @@ def test_reading_goes_on_from_any_offset_that_a_reader_gave(path, written, data)
 
 
 def test_a_file_cut_at_any_byte_gives_the_whole_frames_before_the_cut(path):
-    written = [build.metrics(), build.exchange(), build.pair(), build.barrier()]
+    written = [build.metrics(), build.exchange(), build.pair(), build.noise(), build.barrier()]
     whole = _write(path, *written).read_bytes()
     ends = [offset for offset, _ in SegmentReader(path)]
     for cut in range(len(whole)):
@@ -131,6 +137,26 @@ def test_only_the_wanted_kinds_are_given_and_the_offset_covers_all(path):
     reader = SegmentReader(path, kinds={segment.PAIR})
     assert [frame for _, frame in reader] == [build.pair()]
     assert reader.offset == path.stat().st_size
+
+
+def test_sealed_frames_are_read_as_the_others_are_and_the_offset_covers_them(path):
+    writer = SpoolWriter(path.parent / "spool", "sealed", SpoolSettings())
+    seal, written = FrameSeal(b"wrapped", KEY), [build.exchange(), build.pair(), build.barrier()]
+    for frame in written:
+        writer.append(frame, None if isinstance(frame, Barrier) else seal)
+    writer.close()
+    (found,) = segments(writer.directory)
+    opener = FrameOpener({b"wrapped": KEY}.__getitem__)
+    assert [frame for _, frame in SegmentReader(found.path, opener=opener)] == written
+    reader = SegmentReader(found.path, kinds={segment.PAIR}, opener=opener)
+    assert [frame for _, frame in reader] == [build.pair()]
+    assert reader.offset == found.path.stat().st_size
+    # Whoever wants no sealed frame needs no key.
+    assert len(list(SegmentReader(found.path, kinds={segment.BARRIER}))) == 1
+    other = FrameOpener(lambda _: bytes(32))
+    for unable in (None, other):
+        with pytest.raises(SegmentUnreadable, match="sealed"):
+            list(SegmentReader(found.path, opener=unable))
 
 
 def test_a_segment_renamed_since_it_was_listed_is_found(path):

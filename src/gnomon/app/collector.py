@@ -16,6 +16,7 @@ from gnomon.model.layout import Layout
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.opening import open_keys, open_objects
 from gnomon.settings import Settings
+from gnomon.spool.sealing import CONTEXT, FrameOpener
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state.analyses import analyses_of
 from gnomon.store.state.instances import get_capture
@@ -42,7 +43,8 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
             own = await analyses_of(connection, experiment_ids)
         return {id_: own.get(id_) or default_record(id_, defaults) for id_ in experiment_ids}
 
-    objects = open_objects(settings, open_keys(settings))
+    keys = open_keys(settings)
+    objects = open_objects(settings, keys)
     name = settings.analysis.comparator
     users = UserComparator(*function_named(name)) if name else None
     collector = Collector(
@@ -51,6 +53,7 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
         objects,
         capture,
         analyses,
+        FrameOpener(lambda wrapped: keys.unwrap(wrapped, CONTEXT)),
         users=users,
         longest_exchange_s=2 * settings.router.model_time_limit_s
         + settings.router.stream_time_limit_s

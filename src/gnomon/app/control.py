@@ -21,6 +21,7 @@ from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket, passing_socket
 from gnomon.app.machine import SystemClock, new_id
 from gnomon.control import api
+from gnomon.control import frame_keys as keying
 from gnomon.control import guardrails as guarding
 from gnomon.control import memory_watch as memory
 from gnomon.control import usage_watch as usage
@@ -32,6 +33,7 @@ from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.endpoint_loop import EndpointReconciler
 from gnomon.control.experiment_loop import ExperimentReconciler
 from gnomon.control.feed import Feed
+from gnomon.control.frame_keys import FrameKeys
 from gnomon.control.guardrails import Guardrails
 from gnomon.control.judging import Judge
 from gnomon.control.keeper import InstanceKeeper, KeeperParts
@@ -54,6 +56,7 @@ from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
+from gnomon.hosting.volumes import Volumes
 from gnomon.model import instance_types
 from gnomon.model.analysis import default_settings
 from gnomon.model.arn import Account
@@ -98,20 +101,26 @@ class ControlServer(uvicorn.Server):
 class Archives:
     """Model archives from the object store and from disk."""
 
-    def __init__(self, settings: Settings, layout: Layout, objects: ObjectStore) -> None:
+    def __init__(
+        self, settings: Settings, layout: Layout, objects: ObjectStore, volumes: Volumes
+    ) -> None:
         self._settings = settings
         self._layout = layout
         self._objects = objects
+        self._volumes = volumes
 
-    async def prepare(self, url: str | None) -> Path:
-        """The unpacked model directory; an empty one for a model without an archive."""
+    async def prepare(self, url: str | None, in_memory_of: str | None) -> Path:
+        """The unpacked model directory; an empty one for a model without an archive. It is in
+        memory, and that instance's own, if one is named.
+        """
         if url is None:
             empty = self._layout.models / "none" / "model"
             empty.mkdir(parents=True, exist_ok=True)
             return empty
-        return await artifacts.prepare(
-            url, self._fetch, self._layout.models, self._settings.hosting
-        )
+        root = self._layout.models
+        if in_memory_of is not None:
+            root = await asyncio.to_thread(self._volumes.make, in_memory_of)
+        return await artifacts.prepare(url, self._fetch, root, self._settings.hosting)
 
     async def check(self, url: str | None) -> None:
         """Raises GnomonError unless there is something at the URL, or there is none."""
@@ -141,7 +150,11 @@ async def main(settings: Settings, orders: Orders) -> None:
     await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
     keys = open_keys(settings)
     objects = open_objects(settings, keys)
-    archives = Archives(settings, layout, objects)
+    volumes = Volumes(Path(settings.hosting.memory_directory), settings.data_dir)
+    async with state.reading() as connection:
+        living = await instances_of(connection, statuses=LIVE_INSTANCE)
+    await asyncio.to_thread(volumes.keep_only, {instance.id for instance in living})
+    archives = Archives(settings, layout, objects, volumes)
     host = HostByRuntime(
         ProcessHost(
             settings.data_dir, settings.hosting, os.environ, serving_archive.pack(layout.models)
@@ -149,9 +162,17 @@ async def main(settings: Settings, orders: Orders) -> None:
         ExternalHost(settings.data_dir),
     )
 
+    async def tell_anew(kms_keys: Collection[str]) -> None:
+        async with transactions.call() as call:
+            await routing.tell_anew(call.connection, kms_keys)
+        feed.announce()
+
+    frame_keys = FrameKeys(keys, tell_anew)
+
     async def changes(version: int) -> Update:
         async with state.reading() as connection:
-            return await routing.changes_since(connection, version)
+            found = await routing.changes_since(connection, version)
+        return await frame_keys.told(found)
 
     async def reached(barrier_id: str) -> frozenset[str]:
         async with telemetry.reading() as connection:
@@ -190,6 +211,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             transactions=transactions,
             host=host,
             prepare=archives.prepare,
+            discard=volumes.discard,
             interpreter_for=Interpreters(
                 settings.data_dir, settings.hosting, os.environ
             ).interpreter_for,
@@ -241,14 +263,14 @@ async def main(settings: Settings, orders: Orders) -> None:
             transactions,
             floor,
             archives.check,
-            Destinations(transactions, objects, keys),
+            Destinations(transactions, objects, keys, volumes),
             ring,
         ),
         cloudwatch.CloudWatch(
             cloudwatch.load(), Readings(transactions, telemetry, settings.metrics)
         ),
         Reports(transactions, telemetry, judge),
-        Analyses(transactions, judge),
+        Analyses(transactions, judge, wake),
         Status(
             transactions,
             warnings,
@@ -277,6 +299,7 @@ async def main(settings: Settings, orders: Orders) -> None:
                 Watch("the memory of instances", memory.LOOK_S, memory_watch.look),
                 Watch("what instances use", usage.LOOK_S, usage_watch.tick),
                 Watch("the guardrails", guarding.LOOK_S, guardrails.look),
+                Watch("keys that routers lack", keying.LOOK_S, frame_keys.look),
             )
             watching = [group.create_task(watch.run()) for watch in watches]
             await orders.either()

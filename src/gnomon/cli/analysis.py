@@ -52,6 +52,9 @@ def add_analysis(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(help="A JSON pointer, * for any part, or 'column 3'; repeatable."),
         ] = None,
+        noise_share: Annotated[
+            float | None, typer.Option(help="Share of requests that production answers twice.")
+        ] = None,
         stop_when_broken: Annotated[
             bool | None, typer.Option(help="Stop the test once its verdict is not_ready.")
         ] = None,
@@ -80,6 +83,7 @@ def add_analysis(app: typer.Typer) -> None:
             relative_tolerance=relative_tolerance,
             ignored_paths=ignore_path or None,
         )
+        _set(settings, noise_share=noise_share)
         if task is not None:
             settings["task"] = None if task == "detect" else task
         _set(

@@ -6,7 +6,7 @@ have one UTC hour, by which objects are named: an hour's production records are 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -80,6 +80,25 @@ async def pairs(
                     theirs[event_id] = record
                 elif event_id in theirs:
                     yield _pair(theirs.pop(event_id), record)
+
+
+async def standing_out(
+    objects: ObjectStore,
+    found: list[Captured],
+    production: str,
+    scores: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """The pairs of these event ids, in their order, each with its score; those that are there."""
+    of_event = {
+        pair["eventId"]: pair
+        async for pair in pairs(objects, found, production)
+        if pair["eventId"] in scores
+    }
+    return [
+        {"score": score, **of_event[event_id]}
+        for event_id, score in scores.items()
+        if event_id in of_event
+    ]
 
 
 def _pair(production: dict[str, Any], shadow: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gnomon.cli.captured import Captured
     from gnomon.objects.store import ObjectStore
 
+# As `GET /gnomon/v1/experiments/<name>/report` answers it.
+Report = dict[str, Any]
 Experiment = Annotated[str, typer.Argument(help="Name of the inference experiment.")]
 
 
@@ -29,7 +31,7 @@ def add_capturing(app: typer.Typer) -> None:
     def command_ls(experiment: Experiment, data_dir: DataDir = None) -> None:
         """List the objects that hold an experiment's records: size in bytes, time, URL."""
 
-        async def show(_objects: ObjectStore, found: list[Captured], _production: str) -> None:
+        async def show(_objects: ObjectStore, found: list[Captured], _report: Report) -> None:
             for item in found:
                 info = item.info
                 typer.echo(f"{info.size:>12}  {info.modified:%Y-%m-%dT%H:%M:%SZ}  {info.url}")
@@ -46,7 +48,7 @@ def add_capturing(app: typer.Typer) -> None:
     ) -> None:
         """Print every record, a line each, decrypted if need be."""
 
-        async def show(objects: ObjectStore, found: list[Captured], _production: str) -> None:
+        async def show(objects: ObjectStore, found: list[Captured], _report: Report) -> None:
             from gnomon.cli.captured import records
 
             wanted = [item for item in found if variant in (None, item.variant)]
@@ -56,16 +58,50 @@ def add_capturing(app: typer.Typer) -> None:
         _run(experiment, data_dir, show)
 
     @capture.command("pairs")
-    def command_pairs(experiment: Experiment, data_dir: DataDir = None) -> None:
-        """Print every request with both answers, joined on the event id, as JSON Lines."""
+    def command_pairs(
+        experiment: Experiment,
+        most_different: Annotated[
+            bool, typer.Option(help="Only those whose answers the report remembers as farthest.")
+        ] = False,
+        most_slowed: Annotated[
+            bool, typer.Option(help="Only those whose shadow was the slowest beside production.")
+        ] = False,
+        data_dir: DataDir = None,
+    ) -> None:
+        """Print requests with both answers, joined on the event id, as JSON Lines."""
+        kinds = [
+            name
+            for name, is_wanted in (
+                ("most_different", most_different),
+                ("most_slowed", most_slowed),
+            )
+            if is_wanted
+        ]
 
-        async def show(objects: ObjectStore, found: list[Captured], production: str) -> None:
+        async def show(objects: ObjectStore, found: list[Captured], report: Report) -> None:
             import msgspec
 
-            from gnomon.cli.captured import pairs
+            from gnomon.cli.captured import pairs, standing_out
 
-            async for pair in pairs(objects, found, production):
+            production = report["production"]["variant"]
+            if not kinds:
+                async for pair in pairs(objects, found, production):
+                    typer.echo(msgspec.json.encode(pair).decode())
+                return
+            scores = {
+                pair["event_id"]: pair["score"]
+                for kind in kinds
+                for pair in report["analysis"][kind]
+            }
+            shown = await standing_out(objects, found, production, scores)
+            for pair in shown:
                 typer.echo(msgspec.json.encode(pair).decode())
+            if len(shown) < len(scores):
+                missing = len(scores) - len(shown)
+                typer.echo(
+                    f"{missing} of {len(scores)} such pairs are not among the captured records.",
+                    err=True,
+                )
 
         _run(experiment, data_dir, show)
 
@@ -73,7 +109,7 @@ def add_capturing(app: typer.Typer) -> None:
 def _run(
     experiment: str,
     data_dir: DataDir,
-    show: Callable[[ObjectStore, list[Captured], str], Coroutine[Any, Any, None]],
+    show: Callable[[ObjectStore, list[Captured], Report], Coroutine[Any, Any, None]],
 ) -> None:
     from urllib.parse import quote
 
@@ -84,12 +120,11 @@ def _run(
     running = running_file.find(data_dir, os.environ)
     report = get(running, f"/experiments/{quote(experiment, safe='')}/report")
     place = place_of(report)
-    production = report["production"]["variant"]
     objects = open_store(data_dir, os.environ)
 
     async def all_of_it() -> None:
-        variants = (production, report["shadow"]["variant"])
-        await show(objects, await captured_objects(objects, place, variants), production)
+        variants = (report["production"]["variant"], report["shadow"]["variant"])
+        await show(objects, await captured_objects(objects, place, variants), report)
 
     try:
         asyncio.run(all_of_it())

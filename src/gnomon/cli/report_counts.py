@@ -89,6 +89,11 @@ def _missing(report: dict[str, Any]) -> list[str]:
     lost = {name: count for name, count in report["lost"].items() if count}
     if lost:
         lines.append(f"records that the spool had no room for: {_listed(lost)}")
+    if report["noise"]["dropped"]:
+        lines.append(
+            "requests that production was to answer twice and did not: "
+            f"{report['noise']['dropped']:,}"
+        )
     if report["cut"]["captures"]:
         lines.append(
             f"captured without the answer, a stream too long to keep: {report['cut']['captures']:,}"

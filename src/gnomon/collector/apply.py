@@ -16,10 +16,11 @@ from gnomon.collector.comparator import UserComparator
 from gnomon.collector.plan import Analyses, experiments_of, rows_of
 from gnomon.spool import segment
 from gnomon.spool.frames import Frame
+from gnomon.spool.sealing import FrameOpener
 from gnomon.store.database import Database
 from gnomon.store.telemetry import ingest
 
-_ROW_KINDS = frozenset({segment.METRICS, segment.PAIR})
+_ROW_KINDS = frozenset({segment.METRICS, segment.PAIR, segment.NOISE})
 # One transaction: some MiB of frames in memory, and a lock held for well under a second.
 _BATCH_FRAMES = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
@@ -59,6 +60,7 @@ async def apply_rows(
     offset: int,
     analyses_of: AnalysesOf,
     settled_before_s: float,
+    opener: FrameOpener,
     users: UserComparator | None,
 ) -> segment.SegmentReader:
     """Apply what segment `number` holds behind `offset`; gives the reader, at the segment's end.
@@ -66,7 +68,7 @@ async def apply_rows(
     The committed offset may stand before that of the reader, by frames that become no rows. No
     pair from before `settled_before_s` is in any spool.
     """
-    reader = segment.SegmentReader(path, offset, _ROW_KINDS)
+    reader = segment.SegmentReader(path, offset, _ROW_KINDS, opener)
     frames_left = batches(reader)
     while (frames := await asyncio.to_thread(next, frames_left, None)) is not None:
         analyses = await analyses_of(experiments_of(frames))

@@ -27,6 +27,7 @@ from gnomon.errors import GnomonError, exhaustion
 from gnomon.objects.store import ObjectStore
 from gnomon.spool import incarnation
 from gnomon.spool.incarnation import SegmentFile, incarnations, is_alive, segments
+from gnomon.spool.sealing import FrameOpener
 from gnomon.store.database import Database
 from gnomon.store.telemetry import ingest, queries
 
@@ -61,6 +62,7 @@ class Collector:
         objects: ObjectStore,
         captures: Captures,
         analyses_of: AnalysesOf,
+        opener: FrameOpener,
         *,
         users: UserComparator | None = None,
         longest_exchange_s: float = LONGEST_EXCHANGE_S,
@@ -72,6 +74,7 @@ class Collector:
         self._objects = objects
         self._captures = captures
         self._analyses_of = analyses_of
+        self._opener = opener
         self._users = users
         self._longest_exchange_s = longest_exchange_s
         self._clock = clock
@@ -167,13 +170,19 @@ class Collector:
             offset,
             self._analyses_of,
             self._complete_s,
+            self._opener,
             self._users,
         )
         self._read[key] = reader.offset
 
     async def _close(self, incarnation_id: str, segment: SegmentFile, first: int) -> None:
         reader, barriers = await write_objects(
-            self._objects, self._captures, incarnation_id, segment.number, segment.path
+            self._objects,
+            self._captures,
+            incarnation_id,
+            segment.number,
+            segment.path,
+            self._opener,
         )
         if reader.torn_bytes:
             self._log.warning(

@@ -28,6 +28,7 @@ from gnomon.objects.store import ObjectStore, ObjectStoreFailed
 from gnomon.objects.url import ObjectUrlInvalid, join
 from gnomon.spool import segment
 from gnomon.spool.frames import Barrier, Exchange, Frame
+from gnomon.spool.sealing import FrameOpener
 
 # Frames that are decoded and not yet turned into records.
 _FRAMES_AT_ONCE = 200
@@ -42,13 +43,18 @@ class _Growing:
 
 
 async def write_objects(
-    objects: ObjectStore, captures: Captures, incarnation_id: str, number: int, path: Path
+    objects: ObjectStore,
+    captures: Captures,
+    incarnation_id: str,
+    number: int,
+    path: Path,
+    opener: FrameOpener,
 ) -> tuple[segment.SegmentReader, list[Barrier]]:
     """Write all objects of segment `number`; gives the reader at its end, and its barriers.
 
     In memory are the segment's records: about 1.4 times its size where all bodies are BASE64.
     """
-    reader = segment.SegmentReader(path, kinds={segment.EXCHANGE, segment.BARRIER})
+    reader = segment.SegmentReader(path, kinds={segment.EXCHANGE, segment.BARRIER}, opener=opener)
     frames = iter(reader)
     definitions: dict[str, CaptureDefinition | None] = {}
     growing: dict[Group, _Growing] = {}

@@ -17,7 +17,7 @@ from gnomon.collector import comparing
 from gnomon.collector.comparator import Unknown, UserComparator
 from gnomon.model import metric
 from gnomon.model.analysis import AnalysisRecord, ComparisonSettings
-from gnomon.spool.frames import Answer, Frame, MetricDelta, Metrics, Pair
+from gnomon.spool.frames import Answer, Frame, MetricDelta, Metrics, Noise, Pair
 from gnomon.spool.merge import merge_metrics
 from gnomon.stats.comparators import Comparison, compare
 from gnomon.stats.state import PairState
@@ -43,8 +43,8 @@ class Rows:
 
 
 def experiments_of(frames: Iterable[Frame]) -> frozenset[str]:
-    """The experiments whose pairs are among the frames."""
-    return frozenset(frame.experiment_id for frame in frames if isinstance(frame, Pair))
+    """The experiments whose pairs or noise are among the frames."""
+    return frozenset(frame.experiment_id for frame in frames if isinstance(frame, Pair | Noise))
 
 
 def rows_of(
@@ -65,6 +65,8 @@ def rows_of(
             metrics.append(frame)
         elif isinstance(frame, Pair):
             _count_pair(rows.pairs, frame, analyses[frame.experiment_id], compared_of, users)
+        elif isinstance(frame, Noise):
+            _count_noise(rows.pairs, frame, analyses[frame.experiment_id], users)
     for delta in merge_metrics(metrics).deltas:
         key = _metric_key(delta)
         rows.counts.extend(
@@ -84,15 +86,30 @@ def _count_pair(
     compared_of: int,
     users: UserComparator | None,
 ) -> None:
-    key = (pair.experiment_id, analysis.id)
-    state = pairs.get(key)
-    if state is None:
-        state = pairs[key] = PairState(block_us=round(analysis.settings.block_s * 1e6))
     if compared_of > 1 and zlib.crc32(pair.event_id.encode()) % compared_of:
         comparison = _NOT_COMPARED
     else:
-        comparison = _comparison(pair, analysis.settings.comparison, users)
-    state.add(pair, comparison)
+        comparison = _comparison(pair, pair.production, pair.shadow, analysis, users)
+    _state(pairs, pair, analysis).add(pair, comparison)
+
+
+def _count_noise(
+    pairs: dict[tuple[str, str], PairState],
+    noise: Noise,
+    analysis: AnalysisRecord,
+    users: UserComparator | None,
+) -> None:
+    comparison = _comparison(noise, noise.first, noise.second, analysis, users)
+    _state(pairs, noise, analysis).add_noise(noise.event_id, comparison)
+
+
+def _state(
+    pairs: dict[tuple[str, str], PairState], frame: Pair | Noise, analysis: AnalysisRecord
+) -> PairState:
+    key = (frame.experiment_id, analysis.id)
+    if key not in pairs:
+        pairs[key] = PairState(block_us=round(analysis.settings.block_s * 1e6))
+    return pairs[key]
 
 
 def compare_answers(
@@ -151,11 +168,17 @@ def _metric_key(delta: MetricDelta) -> dict[str, Any]:
 
 
 def _comparison(
-    pair: Pair, settings: ComparisonSettings, users: UserComparator | None
+    frame: Pair | Noise,
+    one: Answer,
+    other: Answer,
+    analysis: AnalysisRecord,
+    users: UserComparator | None,
 ) -> Comparison:
     try:
-        return compare_answers(pair.production, pair.shadow, settings, users)
+        return compare_answers(one, other, analysis.settings.comparison, users)
     except Exception:
         # What models answer is anybody's bytes: one odd answer must not hold up all behind it.
-        log.exception("comparator_failed", experiment_id=pair.experiment_id, event_id=pair.event_id)
+        log.exception(
+            "comparator_failed", experiment_id=frame.experiment_id, event_id=frame.event_id
+        )
         return Comparison(same=None, reason="comparator_failed")

@@ -6,18 +6,22 @@ the figures would make the intervals untrue.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from gnomon.control.call import Call
 from gnomon.control.judging import Judge
 from gnomon.control.operations.experiments import find_experiment
 from gnomon.control.transactions import Transactions
 from gnomon.errors import Conflict, SettingsError
 from gnomon.model.analysis import AnalysisRecord, AnalysisSettings, Guardrails, default_record
+from gnomon.model.records import ExperimentRecord
+from gnomon.model.spec import EndpointSpec
 from gnomon.store.state.analyses import analyses_of, put_analysis
+from gnomon.store.state.resources import ENDPOINTS
 
 # The statuses in which a test has not run yet: nothing was counted.
 _BEFORE = ("Creating", "Created", "Starting")
@@ -37,6 +41,8 @@ class Analyses:
 
     transactions: Transactions
     judge: Judge
+    # Called with the id of an endpoint that routers are to hear of.
+    wake: Callable[[str], None]
 
     async def show(self, name: str) -> dict[str, Any]:
         """How the experiment is judged; ResourceNotFound."""
@@ -71,6 +77,8 @@ class Analyses:
                     wanted.guardrails,
                 )
             await put_analysis(call.connection, after)
+            await _tell(call, record, after.settings.noise_share)
+        self.wake(record.endpoint_id)
         return _shown(after)
 
     def _read(self, body: bytes) -> AnalysisRequest:
@@ -79,15 +87,31 @@ class Analyses:
             settings = given.get("settings", {})
             if isinstance(settings, dict):
                 given["settings"] = _merged(msgspec.to_builtins(self.judge.defaults), settings)
-            wanted = msgspec.convert(given, AnalysisRequest)
+            return msgspec.convert(given, AnalysisRequest)
         except msgspec.MsgspecError as error:
             raise SettingsError(f"The analysis cannot be used: {error}.") from error
-        if wanted.settings.noise_share:
-            raise SettingsError(
-                "The analysis cannot be used: settings.noise_share must be 0, since routers do not "
-                "send requests to production twice yet."
-            )
-        return wanted
+
+
+async def _tell(call: Call, record: ExperimentRecord, noise_share: float) -> None:
+    """Sets the share in the endpoint's state if the test is in it; else its start does."""
+    endpoint = await ENDPOINTS.get(call.connection, record.endpoint_id)
+    if endpoint is None:
+        return
+
+    def told(spec: EndpointSpec) -> EndpointSpec:
+        test = spec.experiment
+        if test is None or test.id != record.id:
+            return spec
+        test = msgspec.structs.replace(test, noise_share=noise_share)
+        return msgspec.structs.replace(spec, experiment=test)
+
+    changed = msgspec.structs.replace(
+        endpoint,
+        desired=told(endpoint.desired),
+        serving=told(endpoint.serving) if endpoint.serving else None,
+    )
+    if changed != endpoint:
+        await ENDPOINTS.put(call.connection, changed)
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

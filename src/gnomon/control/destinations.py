@@ -1,36 +1,53 @@
-"""Looks, before anything that captures begins, whether it could: destinations and their keys.
+"""Looks, before anything begins, whether it could: destinations, keys, room for what has a key.
 
-A destination that cannot be written and a key that cannot be used are refused when they are named,
-not lost later. It is done outside any transaction, since a store or a key service takes its time.
+A destination that cannot be written, a key that cannot be used and a storage volume that there is
+no memory for are refused when they are named, not lost later. It is done outside any transaction,
+since a store or a key service takes its time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import structlog
+
+from gnomon.control.operations.models import model_data_url
 from gnomon.control.transactions import Transactions
-from gnomon.errors import ValidationFailed
+from gnomon.errors import ModelDataUnavailable, ValidationFailed
+from gnomon.hosting import artifacts
+from gnomon.hosting.volumes import NoRoomInMemory, Volumes
 from gnomon.objects.keys import KeyService, KeyServiceFailed, KeyUnusable
-from gnomon.objects.store import ObjectStore, ObjectStoreFailed
+from gnomon.objects.store import ObjectNotFound, ObjectStore, ObjectStoreFailed
 from gnomon.objects.url import ObjectUrlInvalid, join, parse_prefix
-from gnomon.store.state.resources import EXPERIMENTS
+from gnomon.store.state.resources import EXPERIMENTS, MODELS
 
 # What is written, and removed again: it can stay where Gnomon may write but not remove.
 _PROBE = ".gnomon-can-write-here"
 # For a store's or a key service's answer; a client waits for 60 s.
 _TIME_LIMIT_S = 20.0
 
+_LOG = structlog.get_logger(__name__)
+
 
 class Destinations:
-    """`objects` is where captures will be written, `keys` what knows the keys of requests."""
+    """`objects` is where captures will be written, `keys` what knows the keys of requests, and
+    `volumes` where models unpack whose storage volume has one.
+    """
 
-    def __init__(self, transactions: Transactions, objects: ObjectStore, keys: KeyService) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        objects: ObjectStore,
+        keys: KeyService,
+        volumes: Volumes,
+    ) -> None:
         self._transactions = transactions
         self._objects = objects
         self._keys = keys
+        self._volumes = volumes
 
     async def check(self, operation: str, params: Mapping[str, Any]) -> None:
         """Raises ValidationFailed for the first destination or key of a request that cannot be
@@ -38,7 +55,9 @@ class Destinations:
         """
         match operation:
             case "CreateInferenceExperiment":
-                await self._check_key("KmsKey", params.get("KmsKey"))
+                if params.get("KmsKey"):
+                    await self._check_key("KmsKey", params["KmsKey"])
+                    await self._check_room("KmsKey", _models_of_test(params))
                 await self._check_storage(params.get("DataStorageConfig"))
             case "UpdateInferenceExperiment":
                 storage = params.get("DataStorageConfig")
@@ -46,7 +65,9 @@ class Destinations:
                 if storage and storage != await self._storage_of(params["Name"]):
                     await self._check_storage(storage)
             case "CreateEndpointConfig":
-                await self._check_key("KmsKeyId", params.get("KmsKeyId"))
+                if params.get("KmsKeyId"):
+                    await self._check_key("KmsKeyId", params["KmsKeyId"])
+                    await self._check_room("KmsKeyId", _models_of_config(params))
                 capture = params.get("DataCaptureConfig") or {}
                 await self._check_key("DataCaptureConfig.KmsKeyId", capture.get("KmsKeyId"))
                 if capture.get("EnableCapture"):
@@ -87,6 +108,32 @@ class Destinations:
         with contextlib.suppress(ObjectStoreFailed):
             await self._objects.delete(url)
 
+    async def _check_room(self, member: str, models: Iterable[tuple[str, int]]) -> None:
+        """Whether so many instances of each model fit into memory: they take more than their
+        archives do, but how much is known only when they are unpacked.
+        """
+        try:
+            async with asyncio.timeout(_TIME_LIMIT_S):
+                needed = [await self._archive_bytes(name) * count for name, count in models]
+            await asyncio.to_thread(self._volumes.check, sum(needed))
+        except NoRoomInMemory as error:
+            raise ValidationFailed(f"{member}: {error}") from error
+        except (ObjectStoreFailed, OSError, TimeoutError) as error:
+            # Of the store, not of the room: its start will say what is wrong.
+            _LOG.warning("the size of a model is not known", reason=str(error))
+
+    async def _archive_bytes(self, model_name: str) -> int:
+        async with self._transactions.looking() as call:
+            model = await MODELS.find(call.connection, model_name)
+        url = model_data_url(model.request) if model else None
+        if url is None:
+            return 0
+        try:
+            return await artifacts.size_bytes(url, self._objects.size_bytes)
+        except (ObjectNotFound, ObjectUrlInvalid, ModelDataUnavailable):
+            # No archive, no room: its start will say what is wrong with it.
+            return 0
+
     async def _check_key(self, member: str, key: str | None) -> None:
         if not key:
             return
@@ -99,3 +146,23 @@ class Destinations:
             raise ValidationFailed(
                 f"{member}: the key service did not answer within {_TIME_LIMIT_S:.0f} s."
             ) from error
+
+
+def _models_of_config(params: Mapping[str, Any]) -> list[tuple[str, int]]:
+    variants = [*params["ProductionVariants"], *(params.get("ShadowProductionVariants") or [])]
+    return [(item["ModelName"], item.get("InitialInstanceCount") or 0) for item in variants]
+
+
+def _models_of_test(params: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The shadow's: production's instances are there, and nothing of a test restarts them."""
+    production = params["ShadowModeConfig"]["SourceModelVariantName"]
+    return [
+        (
+            item["ModelName"],
+            (item["InfrastructureConfig"].get("RealTimeInferenceConfig") or {}).get(
+                "InstanceCount", 0
+            ),
+        )
+        for item in params["ModelVariants"]
+        if item["VariantName"] != production
+    ]

@@ -43,6 +43,8 @@ _LEAVE_S = 0.2
 # How long an instance is left alone when the machine has run out of something, in seconds.
 _EXHAUSTED_REST_S = 1.0
 
+# Nothing of an instance is left then.
+_ENDED = ("Stopped", "Failed")
 # Why an instance was stopped.
 _NOT_WANTED = "no longer wanted"
 
@@ -56,14 +58,16 @@ _Result = TypeVar("_Result")
 class KeeperParts:
     """What the keeper works with.
 
-    `prepare` turns an archive's URL (or none) into a directory, and `interpreter_for` that and the
-    interpreter named for its image (or "") into the one to run it with; it tells its last argument
-    what takes long. `threads` says how many an instance of a type may start.
+    `prepare` turns an archive's URL (or none) into a directory, in memory for an instance (by id)
+    whose storage volume has a key, and `discard` gives that memory back; `interpreter_for` turns
+    that and the interpreter named for its image (or "") into the one to run it with, and tells
+    its last argument what takes long. `threads` says how many an instance of a type may start.
     """
 
     transactions: Transactions
     host: Host
-    prepare: Callable[[str | None], Awaitable[Path]]
+    prepare: Callable[[str | None, str | None], Awaitable[Path]]
+    discard: Callable[[str], None]
     interpreter_for: Callable[[Path, str, Callable[[str], None]], Awaitable[str]]
     settings: HostingSettings
     threads: Callable[[str], int]
@@ -145,6 +149,8 @@ class InstanceKeeper:
             leave.set()
         await asyncio.gather(*(self._parts.host.stop(record.id) for record in records))
         await self.close()
+        for record in records:
+            await self._discard(record)
 
     async def close(self) -> None:
         """Lets go of every task. Instances run on; those that are being stopped are waited for."""
@@ -234,7 +240,9 @@ class InstanceKeeper:
         )
         # A server that runs already has its model.
         url = None if isinstance(runtime, External) else container.model_data_url
-        model_dir = await self._prepare(url, record.spec.download_time_limit_s)
+        model_dir = await self._prepare(
+            url, record.id if record.spec.kms_key else None, record.spec.download_time_limit_s
+        )
         if isinstance(runtime, ModelServer):
             runtime = ModelServer(
                 await self._parts.interpreter_for(
@@ -256,10 +264,12 @@ class InstanceKeeper:
             )
         )
 
-    async def _prepare(self, url: str | None, time_limit_s: float | None) -> Path:
+    async def _prepare(
+        self, url: str | None, in_memory_of: str | None, time_limit_s: float | None
+    ) -> Path:
         try:
             async with asyncio.timeout(time_limit_s):
-                return await self._parts.prepare(url)
+                return await self._parts.prepare(url, in_memory_of)
         except TimeoutError as error:
             raise ModelDataUnavailable(
                 url or "", f"it was not there within {time_limit_s:.0f} s."
@@ -379,8 +389,14 @@ class InstanceKeeper:
                 return None
             said = record.reason if reason is None else reason
             record = await move_instance(call, record, status, said, **changes)
+        if status in _ENDED:
+            await self._discard(record)
         self._parts.wake(record.endpoint_id)
         return record
+
+    async def _discard(self, record: InstanceRecord) -> None:
+        if record.spec.kms_key:
+            await asyncio.to_thread(self._parts.discard, record.id)
 
 
 async def unless(leave: asyncio.Event, work: Coroutine[Any, Any, _Result]) -> _Result | None:

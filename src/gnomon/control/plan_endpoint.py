@@ -124,6 +124,7 @@ def route_of(
         experiment=spec.experiment,
         captures=spec.captures,
         barriers=spec.barriers,
+        kms_key=spec.kms_key,
     )
 
 

@@ -186,6 +186,7 @@ def _retreat(ending: Ending, endpoint: EndpointView, steady_s: float) -> Ending:
             routing=desired.routing,
             captures=tuple(c for c in desired.captures if not c.experiment_id),
             data_capture=desired.data_capture,
+            kms_key=desired.kms_key,
         ),
         barrier_id=ending.barrier_id,
         since_s=steady_s,

@@ -90,6 +90,11 @@ class Reports:
                 "captures": round(total(found, metric.CAPTURES_LOST)),
                 "pairs": round(total(found, metric.PAIRS_LOST)),
             },
+            "noise": {
+                # Requests that production was to answer twice.
+                "repeated": round(total(found, metric.REPEATED)),
+                "dropped": round(total(found, metric.REPEATS_DROPPED)),
+            },
             "cut": {
                 # Captured without their answers, which were longer than is kept of a stream.
                 "captures": round(total(found, metric.CAPTURES_CUT)),

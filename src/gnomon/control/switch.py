@@ -9,6 +9,7 @@ from gnomon.control.operations.experiment_specs import keep_config, new_config_n
 from gnomon.control.quotas import check_instances
 from gnomon.model.experiment import Ending
 from gnomon.model.records import EndpointRecord, ExperimentRecord
+from gnomon.store.state.analyses import analyses_of
 from gnomon.store.state.resources import EXPERIMENTS
 
 
@@ -19,7 +20,9 @@ async def begin_test(call: Call, record: ExperimentRecord, endpoint: EndpointRec
     """
     plan = msgspec.structs.replace(record.plan, former=endpoint.desired)
     record = msgspec.structs.replace(record, plan=plan, modified_at_s=call.now_s)
-    spec = test_spec(record, endpoint.desired, new_config_name(record.name))
+    own = (await analyses_of(call.connection, [record.id])).get(record.id)
+    noise_share = own.settings.noise_share if own else 0.0
+    spec = test_spec(record, endpoint.desired, new_config_name(record.name), noise_share)
     await check_instances(call, endpoint.desired, spec)
     await keep_config(call, record, spec)
     await EXPERIMENTS.put(call.connection, record)

@@ -50,6 +50,13 @@ async def check(url: str, exists: Exists) -> None:
         raise ModelDataNotFound(url)
 
 
+async def size_bytes(url: str, size_of: Callable[[str], Awaitable[int]]) -> int:
+    """How large the archive is; `size_of(url)` asks a store. What that raises goes on; OSError."""
+    if _scheme(url) == "file":
+        return (await asyncio.to_thread(_path(url).stat)).st_size
+    return await size_of(url)
+
+
 async def _is_there(url: str, exists: Exists) -> bool:
     if _scheme(url) == "file":
         return await asyncio.to_thread(_path(url).is_file)

@@ -27,6 +27,10 @@ EJECTED_S = "ejected_s"
 # Records that the spool had no room for, on the variant that they are about.
 CAPTURES_LOST = "captures_lost"
 PAIRS_LOST = "pairs_lost"
+# Requests that production was asked for again, to know its noise, on the production variant: those
+# that were answered and kept, and those that were drawn and came to nothing.
+REPEATED = "repeated"
+REPEATS_DROPPED = "repeats_dropped"
 # Streamed answers that were longer than is kept for a capture, which has the request alone.
 CAPTURES_CUT = "captures_cut"
 # Streamed answers whose client took nothing for too long, and was given up.

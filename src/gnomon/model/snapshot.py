@@ -49,12 +49,13 @@ class Experiment(msgspec.Struct, frozen=True):
     """The inference experiment that runs on an endpoint.
 
     From `ends_at_s` (epoch seconds) on, a router makes no copy and no capture for it, even with
-    control gone.
+    control gone. `noise_share` (0 to 1) of production's answers are asked for a second time.
     """
 
     id: str
     name: str
     ends_at_s: float
+    noise_share: float = 0.0
 
 
 class Capture(msgspec.Struct, frozen=True):
@@ -70,8 +71,18 @@ class Capture(msgspec.Struct, frozen=True):
     response: bool = True
 
 
+class FrameKey(msgspec.Struct, frozen=True):
+    """A data key for an endpoint's records in the spool; `plain` is secret."""
+
+    wrapped: bytes
+    plain: bytes
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """All that a router needs to serve one endpoint.
+
+    With a `kms_key` (as it was named) exchanges and pairs are written sealed under `frame_key`,
+    which control adds when it tells a router, or not at all.
 
     `barriers`: each router writes each of these ids into its spool once, when no request is open
     that began under an experiment which this entry no longer has.
@@ -86,6 +97,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     experiment: Experiment | None = None
     captures: tuple[Capture, ...] = ()
     barriers: tuple[str, ...] = ()
+    kms_key: str = ""
+    frame_key: FrameKey | None = None
 
 
 class Removed(msgspec.Struct, frozen=True):

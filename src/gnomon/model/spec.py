@@ -37,20 +37,23 @@ class VariantSpec(msgspec.Struct, frozen=True):
     weight: float
     startup_time_limit_s: float | None = None
     download_time_limit_s: float | None = None
+    # The KMS key of its instances' storage volumes, as it was given.
+    kms_key: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """Identity of this variant's instances: model, image, environment, instance type."""
-        identity = msgspec.json.encode(
-            (self.model_id, self.container, self.instance_type), order="sorted"
-        )
+        """Identity of this variant's instances: model, image, environment, instance type, key."""
+        of: tuple[object, ...] = (self.model_id, self.container, self.instance_type)
+        # Without one it is as it was before there were keys: that restarts nothing.
+        identity = msgspec.json.encode((*of, self.kms_key) if self.kms_key else of, order="sorted")
         return hashlib.sha256(identity).hexdigest()[:32]
 
 
 class EndpointSpec(msgspec.Struct, frozen=True):
     """An endpoint as desired: variants, at most one shadow, and what rides on them.
 
-    `data_capture` is the DataCaptureConfig as it was given: what `captures` came from.
+    `data_capture` is the DataCaptureConfig as it was given: what `captures` came from. `kms_key` is
+    what its records are sealed under in the spool.
     """
 
     config_name: str
@@ -61,6 +64,7 @@ class EndpointSpec(msgspec.Struct, frozen=True):
     captures: tuple[Capture, ...] = ()
     barriers: tuple[str, ...] = ()
     data_capture: dict[str, object] | None = None
+    kms_key: str = ""
 
     @property
     def variants(self) -> tuple[VariantSpec, ...]:

@@ -70,6 +70,9 @@ class SealedObjects:
         await self._inner.fetch(url, path)
         await asyncio.to_thread(self._open_file, url, path)
 
+    async def size_bytes(self, url: str) -> int:
+        return await self._inner.size_bytes(url)
+
     async def exists(self, url: str) -> bool:
         return await self._inner.exists(url)
 

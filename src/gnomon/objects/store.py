@@ -67,6 +67,9 @@ class PlainStore(Protocol):
         However large it is, no more than a few MiB of it are in memory.
         """
 
+    async def size_bytes(self, url: str) -> int:
+        """How large an object is; ObjectNotFound."""
+
     async def exists(self, url: str) -> bool:
         """Whether there is an object at `url`."""
 

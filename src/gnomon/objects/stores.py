@@ -87,14 +87,17 @@ class _Objects(ABC):
         finally:
             partial.unlink(missing_ok=True)
 
-    async def exists(self, url: str) -> bool:
-        return await asyncio.to_thread(self._exists, url)
+    async def size_bytes(self, url: str) -> int:
+        return await asyncio.to_thread(self._size_bytes, url)
 
-    def _exists(self, url: str) -> bool:
+    def _size_bytes(self, url: str) -> int:
+        with _translated(url):
+            store, path = self._at(parse_object(url))
+            return obstore.head(store, path)["size"]
+
+    async def exists(self, url: str) -> bool:
         try:
-            with _translated(url):
-                store, path = self._at(parse_object(url))
-                obstore.head(store, path)
+            await self.size_bytes(url)
         except ObjectNotFound:
             return False
         return True

@@ -12,6 +12,7 @@ from gnomon.model import metric
 from gnomon.router.totals import Totals
 from gnomon.spool.frames import Frame, MetricDelta, Metrics
 from gnomon.spool.merge import merge_metrics
+from gnomon.spool.sealing import FrameSeal
 from gnomon.stats.histogram import bucket_of
 
 _US = 1_000_000
@@ -27,8 +28,8 @@ class Spool(Protocol):
     def trouble(self) -> str:
         """A sentence on what keeps frames from being kept now, or nothing."""
 
-    def append(self, frame: Frame) -> bool:
-        """Take the frame without waiting; False if it was dropped."""
+    def append(self, frame: Frame, seal: FrameSeal | None = None) -> bool:
+        """Take the frame, sealed or not, without waiting; False if it was dropped."""
 
 
 class Cell:

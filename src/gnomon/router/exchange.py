@@ -82,7 +82,8 @@ class Outcome:
 
 
 class Exchange:
-    """`client` is None once it is answered or gone; `copy_is_open` from the copy to its end.
+    """`client` is None once it is answered or gone; `copy_is_open` from the copy to its end,
+    `repeat_is_open` while production is asked again.
 
     `at_s` is epoch seconds, `began_s` monotonic.
     """
@@ -100,6 +101,7 @@ class Exchange:
         "is_answered",
         "model_head",
         "production",
+        "repeat_is_open",
         "request",
         "shadow",
         "was_offered",
@@ -135,6 +137,7 @@ class Exchange:
         self.client_has_stalled = False
         self.was_offered = False
         self.copy_is_open = False
+        self.repeat_is_open = False
         # What the mirror's budget holds for it.
         self.held_bytes = 0
 

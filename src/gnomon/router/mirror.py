@@ -82,11 +82,19 @@ class Mirror:
             cell.dropped(obstacle)
             return
         exchange.copy_is_open = True
-        self.in_flight += 1
-        endpoint.mirror_in_flight += 1
+        self.enter(exchange)
         self.hold(exchange, len(exchange.request.body))
         instance.outstanding += 1
         instance.shadow_pool.submit(_Copy(self, exchange, shadow, instance, cell, now_s))
+
+    def enter(self, exchange: Exchange) -> None:
+        """Count one more in flight that no client waits for, until `leave`."""
+        self.in_flight += 1
+        exchange.entry.endpoint.mirror_in_flight += 1
+
+    def leave(self, exchange: Exchange) -> None:
+        self.in_flight -= 1
+        exchange.entry.endpoint.mirror_in_flight -= 1
 
     def hold(self, exchange: Exchange, body_bytes: int) -> None:
         """Count body bytes that stay in memory for the exchange's copy until `release`."""
@@ -181,8 +189,7 @@ class Mirror:
             copy.cell.mirrored()
         else:
             copy.cell.dropped(dropped_for)
-        self.in_flight -= 1
-        exchange.entry.endpoint.mirror_in_flight -= 1
+        self.leave(exchange)
         copy.instance.outstanding -= 1
         exchange.shadow = outcome
         exchange.copy_is_open = False

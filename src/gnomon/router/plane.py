@@ -30,6 +30,7 @@ from gnomon.router.mirror import Mirror
 from gnomon.router.read_budget import ReadBudget
 from gnomon.router.recording import Recording
 from gnomon.router.records import Records
+from gnomon.router.repeats import Repeats
 from gnomon.router.request import Request
 from gnomon.router.routes import Entry, LiveEndpoint
 from gnomon.router.streams import ProductionStream
@@ -60,6 +61,7 @@ class DataPlane:
         self.date = b""
         self.max_answer_bytes = settings.max_answer_bytes
         self.mirror = Mirror(settings, random, ejections, read_budget, self._copy_ended)
+        self._repeats = Repeats(settings, random, self.mirror, read_budget, self._repeat_ended)
         self._settings = settings
         self._aws = aws
         self._now_s = clock.now_s
@@ -202,7 +204,12 @@ class DataPlane:
                 self._monotonic_s() - exchange.began_s - latency_s,
             )
             outcome = None
-            if exchange.copy_is_open or exchange.shadow is not None or exchange.captures:
+            if (
+                exchange.copy_is_open
+                or exchange.shadow is not None
+                or exchange.captures
+                or exchange.entry.noise_share
+            ):
                 outcome = Outcome(
                     call.variant,
                     instance,
@@ -270,18 +277,34 @@ class DataPlane:
 
     def _production_ended(self, exchange: Exchange, outcome: Outcome | None) -> None:
         exchange.production = outcome
+        if outcome is not None:
+            if exchange.captures:
+                self._records.capture(exchange, outcome)
+            if exchange.entry.noise_share:
+                self._repeat(exchange, outcome)
         exchange.is_answered = True
-        if outcome is not None and exchange.captures:
-            self._records.capture(exchange, outcome)
-        if not exchange.copy_is_open:
+        if not exchange.copy_is_open and not exchange.repeat_is_open:
             self._close(exchange)
         elif outcome is not None:
             self.mirror.hold(exchange, len(outcome.body))
 
+    def _repeat(self, exchange: Exchange, outcome: Outcome) -> None:
+        try:
+            self._repeats.offer(exchange, outcome, self._monotonic_s())
+        except Exception:
+            exchange.repeat_is_open = False
+            log.exception("a repeat failed", request_id=exchange.event_id.decode())
+
+    def _repeat_ended(self, exchange: Exchange, first: Outcome, second: Outcome | None) -> None:
+        if second is not None:
+            self._records.noise(exchange, first, second)
+        if exchange.is_answered and not exchange.copy_is_open:
+            self._close(exchange)
+
     def _copy_ended(self, exchange: Exchange) -> None:
         if exchange.shadow is not None and exchange.captures:
             self._records.capture(exchange, exchange.shadow)
-        if exchange.is_answered:
+        if exchange.is_answered and not exchange.repeat_is_open:
             self._close(exchange)
 
     def _close(self, exchange: Exchange) -> None:

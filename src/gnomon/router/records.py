@@ -13,6 +13,7 @@ from collections.abc import Callable
 from gnomon.model import metric
 from gnomon.router.counters import Spool
 from gnomon.router.exchange import Exchange, Outcome
+from gnomon.router.routes import Entry
 from gnomon.spool import frames
 
 _US = 1_000_000
@@ -35,7 +36,8 @@ class Records:
             answered = False
             exchange.entry.cell(outcome.variant, outcome.instance).add(metric.CAPTURES_CUT)
         for capture in exchange.captures:
-            kept = self._spool.append(
+            kept = self._keep(
+                exchange.entry,
                 frames.Exchange(
                     capture_id=capture.id,
                     endpoint_name=exchange.entry.endpoint.name,
@@ -48,7 +50,7 @@ class Records:
                     request_body=request.body if capture.request else None,
                     response_content_type=_text(outcome.content_type),
                     response_body=outcome.body if capture.response and answered else None,
-                )
+                ),
             )
             if not kept:
                 exchange.entry.cell(outcome.variant, outcome.instance).add(metric.CAPTURES_LOST)
@@ -67,6 +69,21 @@ class Records:
             return
         self._append(exchange, self._side(production, None), self._side(shadow, None))
         done(exchange)
+
+    def noise(self, exchange: Exchange, first: Outcome, second: Outcome) -> None:
+        """Two answers of production; what is over the size of a pair's bodies is cut."""
+        cell = exchange.entry.cell(first.variant, first.instance)
+        kept = self._keep(
+            exchange.entry,
+            frames.Noise(
+                experiment_id=exchange.entry.experiment_id,
+                event_id=exchange.event_id.decode(),
+                at_s=exchange.at_s,
+                first=self._side(first, None),
+                second=self._side(second, None),
+            ),
+        )
+        cell.add(metric.REPEATED if kept else metric.REPEATS_DROPPED)
 
     async def end(self) -> None:
         """Wait for the hashes that are being computed."""
@@ -94,7 +111,8 @@ class Records:
         entry = exchange.entry
         if exchange.production is None or exchange.shadow is None:
             return
-        kept = self._spool.append(
+        kept = self._keep(
+            entry,
             frames.Pair(
                 experiment_id=entry.experiment_id,
                 endpoint_id=entry.endpoint.id,
@@ -104,10 +122,13 @@ class Records:
                 at_s=exchange.at_s,
                 production=production,
                 shadow=shadow,
-            )
+            ),
         )
         if not kept:
             entry.cell(exchange.shadow.variant, exchange.shadow.instance).add(metric.PAIRS_LOST)
+
+    def _keep(self, entry: Entry, frame: frames.Frame) -> bool:
+        return entry.may_record and self._spool.append(frame, entry.seal)
 
     def _is_to_hash(self, outcome: Outcome) -> bool:
         # A recording was hashed as it came.

@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from gnomon.model.snapshot import Capture, Endpoint, Instance, Variant
+import msgspec
+
+from gnomon.model.snapshot import Capture, Endpoint, FrameKey, Instance, Variant
 from gnomon.router.counters import Cell, Counters
 from gnomon.router.decide import cumulative_shares
 from gnomon.router.instance import LiveInstance, LiveVariant
+from gnomon.spool.sealing import FrameSeal
 
 InstanceMaker = Callable[[Instance, LiveVariant], LiveInstance]
 
@@ -33,8 +36,10 @@ class Entry:
         "ends_at_s",
         "experiment_id",
         "is_random",
+        "noise_share",
         "on_drained",
         "open",
+        "seal",
         "shadow",
         "shadow_cell",
         "share",
@@ -60,7 +65,10 @@ class Entry:
         self.share = spec.shadow.share if spec.shadow else 0.0
         self.experiment_id = experiment.id if experiment else ""
         self.ends_at_s = experiment.ends_at_s if experiment else math.inf
+        self.noise_share = experiment.noise_share if experiment else 0.0
         self.captures: tuple[Capture, ...] = spec.captures
+        # What exchanges and pairs are sealed with, where the endpoint has a key.
+        self.seal = endpoint.seal_under(spec.frame_key) if spec.frame_key else None
         self.open = 0
         self.on_drained: Callable[[], None] | None = None
         self._counters = counters
@@ -84,6 +92,11 @@ class Entry:
             if variant.name_bytes == name:
                 return variant
         return None
+
+    @property
+    def may_record(self) -> bool:
+        """Whether exchanges and pairs may be written: in clear, or sealed where there is a key."""
+        return self.seal is not None or not self.spec.kms_key
 
     def left(self) -> None:
         """An exchange that began under this entry has ended, with all that it had to record."""
@@ -117,6 +130,8 @@ class Entry:
                 routing=spec.routing,
                 captures=captures,
                 barriers=spec.barriers,
+                kms_key=spec.kms_key,
+                frame_key=spec.frame_key,
             ),
             self.endpoint,
             self.variants,
@@ -129,6 +144,8 @@ class LiveEndpoint:
     """One endpoint; `mirror_in_flight` and `mirror_bytes` are its copies' use of the budget."""
 
     __slots__ = (
+        "_seal",
+        "_sealed_under",
         "entry",
         "former",
         "id",
@@ -153,6 +170,8 @@ class LiveEndpoint:
         self.instances: dict[str, LiveInstance] = {}
         self.variants: dict[str, LiveVariant] = {}
         self.former: list[Entry] = []
+        self._seal: FrameSeal | None = None
+        self._sealed_under: FrameKey | None = None
         self.mirror_in_flight = 0
         self.mirror_bytes = 0
 
@@ -161,6 +180,12 @@ class LiveEndpoint:
         if now_s >= self.entry.ends_at_s:
             self.switch_to(self.entry.without_experiment())
         return self.entry
+
+    def seal_under(self, key: FrameKey) -> FrameSeal:
+        """The same seal for as long as the key is the same: its reader keeps a cipher for each."""
+        if self._seal is None or self._sealed_under != key:
+            self._seal, self._sealed_under = FrameSeal(key.wrapped, key.plain), key
+        return self._seal
 
     def switch_to(self, entry: Entry) -> None:
         """From here on requests begin under `entry`."""
@@ -187,6 +212,9 @@ class RoutingTable:
         """Make the endpoint what `spec` says; what it keeps of instances goes on undisturbed."""
         endpoint = self.by_id.get(spec.id)
         if endpoint is not None:
+            if spec.frame_key is None and spec.kms_key == endpoint.spec.kms_key:
+                # Control could not have one. What it had before is as good.
+                spec = msgspec.structs.replace(spec, frame_key=endpoint.spec.frame_key)
             if endpoint.spec != spec:
                 endpoint.spec = spec
                 endpoint.switch_to(self._entry(endpoint, spec))

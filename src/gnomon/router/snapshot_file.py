@@ -3,24 +3,25 @@
 Format: eight bytes that name the file and its version, the SHA-256 of the rest, MessagePack. A
 file that is not whole is as good as none: control sends everything anew.
 
-Headers of instances hold secrets. They lie apart, sealed; where they cannot be opened, their
-instances are left out until control names them again, since without them they would refuse.
+Headers of instances and keys of frames are secrets. They lie apart, sealed. Where they cannot be
+opened, instances with headers are left out until control names them again, since without them they
+would refuse; endpoints without their key are served, and their records dropped until then.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from gnomon.model.snapshot import Endpoint, Instance, Update, Variant
+from gnomon.model.snapshot import Endpoint, FrameKey, Instance, Update, Variant
 from gnomon.router.seal import Seal
 
-_MAGIC = b"GNSNAP\x00\x02"
+_MAGIC = b"GNSNAP\x00\x03"
 _HASH_BYTES = 32
 
 _Headers = tuple[tuple[str, str], ...]
@@ -28,8 +29,15 @@ _Headers = tuple[tuple[str, str], ...]
 log = structlog.get_logger(__name__)
 
 
+class _Secrets(msgspec.Struct):
+    """Headers by the ids of those instances that have some, keys by the ids of endpoints."""
+
+    headers: dict[str, _Headers]
+    frame_keys: dict[str, FrameKey]
+
+
 class _Stored(msgspec.Struct):
-    """`update` without headers, `sealed` the headers of those instances that have some, by id."""
+    """`update` without its secrets, `sealed` those, as `_Secrets`."""
 
     update: Update
     secret_instances: frozenset[str]
@@ -42,10 +50,12 @@ def save(path: Path, snapshot: Update, seal: Seal) -> None:
     Raises OSError; the former file is then as it was.
     """
     headers = {i.id: i.headers for e in snapshot.endpoints for i in _instances(e) if i.headers}
+    frame_keys = {e.id: e.frame_key for e in snapshot.endpoints if e.frame_key is not None}
+    bare = _with_instances(snapshot, lambda i: msgspec.structs.replace(i, headers=()))
     stored = _Stored(
-        _with_instances(snapshot, lambda i: msgspec.structs.replace(i, headers=())),
+        _with_frame_keys(bare, {}),
         frozenset(headers),
-        seal.close(msgspec.msgpack.encode(headers), _MAGIC),
+        seal.close(msgspec.msgpack.encode(_Secrets(headers, frame_keys)), _MAGIC),
     )
     payload = msgspec.msgpack.encode(stored)
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
@@ -79,9 +89,10 @@ def load(path: Path, seal: Seal) -> Update | None:
 
 def _opened(stored: _Stored, seal: Seal) -> Update:
     opened = seal.open(stored.sealed, _MAGIC)
-    headers: dict[str, _Headers] = {}
+    secrets = _Secrets({}, {})
     if opened is not None:
-        headers = msgspec.msgpack.decode(opened, type=dict[str, _Headers])
+        secrets = msgspec.msgpack.decode(opened, type=_Secrets)
+    headers = secrets.headers
     unknown = stored.secret_instances - headers.keys()
     if unknown:
         log.info("instances wait for control to name their headers", instances=sorted(unknown))
@@ -91,9 +102,20 @@ def _opened(stored: _Stored, seal: Seal) -> Update:
             return None
         return msgspec.structs.replace(instance, headers=headers.get(instance.id, ()))
 
-    update = _with_instances(stored.update, whole)
+    update = _with_frame_keys(_with_instances(stored.update, whole), secrets.frame_keys)
+    lacks_keys = any(e.kms_key and e.frame_key is None for e in update.endpoints)
     # Having version 0 means that control tells all of it anew.
-    return msgspec.structs.replace(update, version=0) if unknown else update
+    return msgspec.structs.replace(update, version=0) if unknown or lacks_keys else update
+
+
+def _with_frame_keys(update: Update, keys: Mapping[str, FrameKey]) -> Update:
+    return msgspec.structs.replace(
+        update,
+        endpoints=tuple(
+            msgspec.structs.replace(endpoint, frame_key=keys.get(endpoint.id))
+            for endpoint in update.endpoints
+        ),
+    )
 
 
 def _instances(endpoint: Endpoint) -> Iterator[Instance]:

@@ -48,7 +48,7 @@ class Exchange(msgspec.Struct, frozen=True, tag="exchange", array_like=True):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """One side of a pair.
+    """One side of a pair, or of noise.
 
     `status` is 0 when there was no answer; `failure` then says why (deadline, refused, reset,
     malformed, …) and is empty otherwise. A passed deadline has the deadline as its latency. Of a
@@ -79,6 +79,16 @@ class Pair(msgspec.Struct, frozen=True, tag="pair", array_like=True):
     shadow: Answer
 
 
+class Noise(msgspec.Struct, frozen=True, tag="noise", array_like=True):
+    """Two answers of production to one request: what they differ in is not the shadow's doing."""
+
+    experiment_id: str
+    event_id: str
+    at_s: float
+    first: Answer
+    second: Answer
+
+
 class Barrier(msgspec.Struct, frozen=True, tag="barrier", array_like=True):
     """Everything that this incarnation had to say of the experiment stands before this frame."""
 
@@ -86,4 +96,4 @@ class Barrier(msgspec.Struct, frozen=True, tag="barrier", array_like=True):
     at_s: float
 
 
-Frame = Metrics | Exchange | Pair | Barrier
+Frame = Metrics | Exchange | Pair | Barrier | Noise

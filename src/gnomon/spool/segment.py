@@ -7,8 +7,9 @@ closed. All numbers in it are little-endian:
     frame  = version (u8, 1), kind (u8), length (u32), checksum (u32), payload (length bytes)
 
 The kind says what the payload holds, so that a reader passes over what it does not want without
-decoding it: 1 metrics, 2 exchange, 3 pair, 4 barrier. The payload is the MessagePack of the
-structure in `frames`. The checksum is the CRC-32 of version, kind, length and payload.
+decoding it: 1 metrics, 2 exchange, 3 pair, 4 barrier, 5 sealed exchange, 6 sealed pair, 7 noise,
+8 sealed noise. The payload is the MessagePack of the structure in `frames`, which of a sealed one
+`sealing` closed. The checksum is the CRC-32 of version, kind, length and payload.
 
 A file may end in the middle of a frame: the writer was killed, or is writing. Such a torn tail is
 expected, told and counted; a frame that is whole but of an unknown version is an error.
@@ -26,19 +27,23 @@ from typing import BinaryIO
 import msgspec
 
 from gnomon.errors import GnomonError
-from gnomon.spool.frames import Barrier, Exchange, Frame, Metrics, Pair
+from gnomon.spool.frames import Barrier, Exchange, Frame, Metrics, Noise, Pair
+from gnomon.spool.sealing import FrameOpener, NotSealed
 
 MAGIC = b"GNOMONSP"
 FILE_VERSION = 1
 FRAME_VERSION = 1
 
-METRICS, EXCHANGE, PAIR, BARRIER = 1, 2, 3, 4
+METRICS, EXCHANGE, PAIR, BARRIER, NOISE = 1, 2, 3, 4, 7
 KIND_OF: dict[type[Frame], int] = {
     Metrics: METRICS,
     Exchange: EXCHANGE,
     Pair: PAIR,
     Barrier: BARRIER,
+    Noise: NOISE,
 }
+SEALED_OF = {EXCHANGE: 5, PAIR: 6, NOISE: 8}
+_OPENED_OF = {sealed: kind for kind, sealed in SEALED_OF.items()}
 _KINDS = frozenset(KIND_OF.values())
 
 OPEN_SUFFIX = ".open"
@@ -79,16 +84,24 @@ class SegmentReader:
     frames of every kind; `torn_bytes` is how many were met after it that are no whole frame,
     `modified_at_s` when the file was written last, `size_bytes` how much of it there was when the
     iteration began.
-    A reader is used up by one iteration; a growing file is read again by a new one.
+    A reader is used up by one iteration; a growing file is read again by a new one. Sealed frames
+    are opened by `opener`, and what that raises goes on to the caller.
     """
 
-    def __init__(self, path: Path, offset: int = 0, kinds: Collection[int] = _KINDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        offset: int = 0,
+        kinds: Collection[int] = _KINDS,
+        opener: FrameOpener | None = None,
+    ) -> None:
         self.path = path
         self.offset = offset
         self.torn_bytes = 0
         self.modified_at_s = 0.0
         self.size_bytes = 0
         self._kinds = kinds
+        self._opener = opener
         self._decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
@@ -101,9 +114,12 @@ class SegmentReader:
             file.seek(self.offset)
             while (item := self._read_frame(file, size)) is not None:
                 kind, payload = item
+                frame = None
+                if _OPENED_OF.get(kind, kind) in self._kinds:
+                    frame = self._decode(self._opened(kind, payload))
                 self.offset += HEAD_BYTES + len(payload)
-                if kind in self._kinds:
-                    yield self.offset, self._decode(payload)
+                if frame is not None:
+                    yield self.offset, frame
 
     def _open(self) -> BinaryIO:
         try:
@@ -137,16 +153,26 @@ class SegmentReader:
         if zlib.crc32(payload, zlib.crc32(head[: _CHECKED.size])) != checksum:
             self.torn_bytes = size - self.offset
             return None
-        if version != FRAME_VERSION or kind not in _KINDS:
+        if version != FRAME_VERSION or _OPENED_OF.get(kind, kind) not in _KINDS:
             raise SegmentUnreadable(
                 self.path, self.offset, f"a frame of version {version} and kind {kind}"
             )
         return kind, payload
 
+    def _opened(self, kind: int, payload: bytes) -> bytes:
+        if kind not in _OPENED_OF:
+            return payload
+        if self._opener is None:
+            raise SegmentUnreadable(
+                self.path, self.offset, "a sealed frame, and nothing to open it"
+            )
+        try:
+            return self._opener.open(_OPENED_OF[kind], payload)
+        except NotSealed as error:
+            raise SegmentUnreadable(self.path, self.offset, f"a sealed frame: {error}") from error
+
     def _decode(self, payload: bytes) -> Frame:
         try:
             return self._decoder.decode(payload)
         except msgspec.MsgspecError as error:
-            raise SegmentUnreadable(self.path, self.offset, f"the frame before it: {error}") from (
-                error
-            )
+            raise SegmentUnreadable(self.path, self.offset, f"a frame: {error}") from error

@@ -30,6 +30,7 @@ from gnomon.spool.disk import Disk, MachineDisk, shortage
 from gnomon.spool.frames import Frame, Metrics
 from gnomon.spool.incarnation import claim, mark_end, size_bytes
 from gnomon.spool.merge import merge_metrics
+from gnomon.spool.sealing import FrameSeal
 
 # Exchanges may fill this share of the buffer and of the disk's bound; the rest is for what
 # comparison needs.
@@ -44,6 +45,7 @@ _KIND_NAMES = {
     segment.METRICS: "metrics",
     segment.EXCHANGE: "exchange",
     segment.PAIR: "pair",
+    segment.NOISE: "noise",
     segment.BARRIER: "barrier",
 }
 
@@ -123,10 +125,15 @@ class SpoolWriter:
         """After `close`: frames that the disk did not take."""
         return len(self._batch)
 
-    def append(self, frame: Frame) -> bool:
-        """Take a frame for writing; False if it was dropped (and counted). Never waits."""
+    def append(self, frame: Frame, seal: FrameSeal | None = None) -> bool:
+        """Take a frame for writing; False if it was dropped (and counted). Never waits.
+
+        An exchange, a pair or noise may be sealed.
+        """
         kind = segment.KIND_OF[type(frame)]
         payload = self._encoder.encode(frame)
+        if seal is not None:
+            payload = seal.close(kind, payload)
         if not self._fits(kind, len(payload)):
             name = _KIND_NAMES[kind]
             self.dropped[name] = self.dropped.get(name, 0) + 1
@@ -136,7 +143,7 @@ class SpoolWriter:
         self._appended_bytes += len(payload)
         if kind == segment.EXCHANGE and len(payload) > self._exchanges_bytes:
             self._large_bytes, self._large_until = len(payload), self._appended_bytes
-        self._waiting.append((kind, payload))
+        self._waiting.append((kind if seal is None else segment.SEALED_OF[kind], payload))
         self._rouse()
         return True
 
@@ -159,7 +166,7 @@ class SpoolWriter:
             self._wake.set()
 
     def _fits(self, kind: int, payload_bytes: int) -> bool:
-        if kind not in (segment.EXCHANGE, segment.PAIR):
+        if kind not in (segment.EXCHANGE, segment.PAIR, segment.NOISE):
             return True
         is_exchange = kind == segment.EXCHANGE
         if self._shortage >= (1 if is_exchange else 2):

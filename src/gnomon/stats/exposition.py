@@ -49,6 +49,11 @@ _COUNTERS = {
     ),
     metric.CAPTURES_CUT: ("gnomon_captures_cut", "Captured without the answer, a long stream."),
     metric.PAIRS_LOST: ("gnomon_pairs_lost", "Pairs that were dropped."),
+    metric.REPEATED: ("gnomon_noise_repeated", "Requests that production answered twice."),
+    metric.REPEATS_DROPPED: (
+        "gnomon_noise_repeats_dropped",
+        "Requests chosen to be answered twice that were not.",
+    ),
 }
 _BY_REASON = {
     metric.DROPPED_PREFIX: ("gnomon_mirror_dropped", "Chosen copies that were not sent."),

@@ -37,6 +37,7 @@ from gnomon.errors import GnomonError, ModelDataNotFound
 from gnomon.hosting.host import Host
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.session import boot_id
+from gnomon.hosting.volumes import Volumes
 from gnomon.model.arn import Account
 from gnomon.model.records import ExperimentRecord
 from gnomon.model.snapshot import Update
@@ -222,14 +223,15 @@ def put_together(
         async with transactions.database.reading() as connection:
             return await routing.changes_since(connection, version)
 
-    async def prepare(model_data_url: str | None) -> Path:
+    async def prepare(model_data_url: str | None, in_memory_of: str | None) -> Path:
         await check_model_data(model_data_url)
         if model_data_url and ENDLESS in model_data_url:
             await asyncio.Event().wait()
-        return directory
+        return directory if in_memory_of is None else volumes.make(in_memory_of)
 
     routers = RouterRegister(transactions, around.reached, around.finished)
     loops: list[ControlLoop] = []
+    volumes = _volumes(directory)
     settings = HostingSettings(**{"ping_interval_s": 0.05, "startup_time_limit_s": 5.0} | hosting)
 
     def wake(endpoint_id: str) -> None:
@@ -246,6 +248,7 @@ def put_together(
             transactions=transactions,
             host=around.host,
             prepare=prepare,
+            discard=volumes.discard,
             interpreter_for=Interpreters(directory, settings, os.environ).interpreter_for,
             settings=settings,
             threads=lambda _: 1,
@@ -269,7 +272,7 @@ def put_together(
             transactions,
             floor,
             check_at_creation,
-            Destinations(transactions, objects, keys),
+            Destinations(transactions, objects, keys, volumes),
             loop.ring,
         ),
         loop,
@@ -324,6 +327,11 @@ async def running_control(
         await control.keeper.close()
         await host.close()
         await database.close()
+        _volumes(directory).keep_only(())
+
+
+def _volumes(directory: Path) -> Volumes:
+    return Volumes(Path(HostingSettings.memory_directory), directory)
 
 
 @cache

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TypeVar
 
 from gnomon.spool.frames import Frame, Metrics
+from gnomon.spool.sealing import FrameSeal
 
 SomeFrame = TypeVar("SomeFrame", bound=Frame)
 
@@ -15,12 +16,16 @@ class FakeSpool:
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
+        # Those of them that were to be sealed.
+        self.sealed: list[Frame] = []
         self.is_full = False
         self.trouble = ""
 
-    def append(self, frame: Frame) -> bool:
+    def append(self, frame: Frame, seal: FrameSeal | None = None) -> bool:
         if not self.is_full:
             self.frames.append(frame)
+            if seal is not None:
+                self.sealed.append(frame)
         return not self.is_full
 
     def of(self, kind: type[SomeFrame]) -> list[SomeFrame]:

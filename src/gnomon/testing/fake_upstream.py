@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from gnomon.testing.raw_http import end_connection
+
 
 @dataclass(frozen=True)
 class Received:
@@ -195,13 +197,9 @@ class FakeUpstream:
             # Stopped: there is nobody to tell.
             return
         finally:
-            writer.close()
             try:
-                with contextlib.suppress(ConnectionError):
-                    await writer.wait_closed()
+                await end_connection(writer)
             finally:
-                # What nobody reads would keep a closed transport open for ever.
-                writer.transport.abort()
                 self._tasks.discard(task)
 
 

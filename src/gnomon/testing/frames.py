@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gnomon.spool.frames import Answer, Barrier, Exchange, MetricDelta, Metrics, Pair
+from gnomon.spool.frames import Answer, Barrier, Exchange, MetricDelta, Metrics, Noise, Pair
 
 # 2019-11-20T23:33:12.345Z
 AT_S = 1574292792.345
@@ -31,6 +31,12 @@ def pair(event_id: str = "event-1", **changes: Any) -> Pair:
         answer(instance_id="instance-p"),
         answer(instance_id="instance-s", latency_us=3000),
     )
+    return msgspec.structs.replace(base, **changes)
+
+
+def noise(event_id: str = "event-1", **changes: Any) -> Noise:
+    """Two answers of production that are the same."""
+    base = Noise("experiment-1", event_id, AT_S, answer(), answer())
     return msgspec.structs.replace(base, **changes)
 
 

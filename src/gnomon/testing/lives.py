@@ -30,6 +30,7 @@ from gnomon.objects.stores import DirectoryObjects
 from gnomon.router.router import Router
 from gnomon.router.seal import Seal
 from gnomon.settings import QuotaSettings, RouterSettings, SpoolSettings
+from gnomon.spool.sealing import CONTEXT, FrameOpener
 from gnomon.spool.writer import SpoolWriter
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.migrate import migrate
@@ -282,7 +283,10 @@ async def machine_with_lives(directory: Path, faults: Faults) -> AsyncIterator[L
 
     keys = LocalKeys(directory / "keys.json", ACCOUNT)
     objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
-    collector = Collector(directory / "spool", telemetry, objects, capture, default_analyses)
+    opener = FrameOpener(lambda wrapped: keys.unwrap(wrapped, CONTEXT))
+    collector = Collector(
+        directory / "spool", telemetry, objects, capture, default_analyses, opener
+    )
     own = stat(os.getpid())
     assert own is not None, "this process runs"
     incarnation = Incarnation(new_id(), 0, os.getpid(), own.start_ticks, boot_id())

@@ -36,9 +36,10 @@ _LOOK_S = 0.05
 # request "sleep N" takes N seconds, or N times SLOWED. Where
 # SEEN is set, every input that is answered is appended to that file. While the file MUTE holds an
 # instance's id, that instance answers pings alone. Where EATS is set, the first instance that is
-# asked while that file is there takes it away and fills its memory (512 MiB).
+# asked while that file is there takes it away and fills its memory (512 MiB). Where DATED is set,
+# answers are JSON: what it says, and when.
 ECHO_HANDLER = """
-import os, threading, time
+import json, os, threading, time
 
 _lock = threading.Lock()
 _count = 0
@@ -110,6 +111,8 @@ def predict_fn(body, model):
 
 
 def output_fn(prediction, accept):
+    if "DATED" in os.environ:
+        return json.dumps({"said": prediction, "at": time.time_ns()}), "application/json"
     return prediction, "text/csv"
 """
 

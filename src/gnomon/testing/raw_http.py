@@ -36,6 +36,19 @@ def streaming(endpoint_name: str, body: bytes = b"", **headers: str) -> bytes:
     return post(f"/endpoints/{endpoint_name}/invocations-response-stream", body, **headers)
 
 
+async def end_connection(writer: asyncio.StreamWriter) -> None:
+    """Close it and wait for that; when that is cancelled, what nobody reads is thrown away."""
+    writer.close()
+    try:
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    except asyncio.CancelledError:
+        # Nothing tells whether a transport has gone; one that has raises this.
+        with contextlib.suppress(AttributeError):
+            writer.transport.abort()
+        raise
+
+
 class RawClient:
     """One connection, open while it is entered."""
 
@@ -55,13 +68,7 @@ class RawClient:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.writer.close()
-        try:
-            with contextlib.suppress(ConnectionError):
-                await self.writer.wait_closed()
-        finally:
-            # What nobody reads would keep a closed transport open for ever.
-            self.writer.transport.abort()
+        await end_connection(self.writer)
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)

@@ -113,6 +113,7 @@ def report_of(
         },
         "captures": {"destination": destination},
         "lost": {"captures": 0, "pairs": 0},
+        "noise": {"repeated": 0, "dropped": 0},
         "cut": {"captures": 0},
         "gaps": [],
         "torn": [],

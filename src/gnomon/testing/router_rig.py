@@ -13,6 +13,7 @@ from gnomon.model.snapshot import (
     Capture,
     Endpoint,
     Experiment,
+    FrameKey,
     Incarnation,
     Instance,
     Shadow,
@@ -51,6 +52,9 @@ def endpoint(
     captures: Sequence[Capture] = (),
     barriers: Sequence[str] = (),
     routing: str = "LEAST_OUTSTANDING_REQUESTS",
+    noise_share: float = 0.0,
+    kms_key: str = "",
+    frame_key: FrameKey | None = None,
 ) -> Endpoint:
     """An endpoint; with a shadow there is an experiment, `x-<name>`."""
     return Endpoint(
@@ -60,9 +64,11 @@ def endpoint(
         production=production,
         routing=routing,  # type: ignore[arg-type]
         shadow=Shadow(shadow, share) if shadow else None,
-        experiment=Experiment(f"x-{name}", name, ends_at_s) if shadow else None,
+        experiment=Experiment(f"x-{name}", name, ends_at_s, noise_share) if shadow else None,
         captures=tuple(captures),
         barriers=tuple(barriers),
+        kms_key=kms_key,
+        frame_key=frame_key,
     )
 
 

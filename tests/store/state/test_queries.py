@@ -160,6 +160,24 @@ async def test_versions_never_go_back_and_a_router_gets_only_what_it_lacks(datab
     assert news.endpoints == ()
 
 
+async def test_endpoints_with_a_key_are_told_anew_unchanged(database):
+    async with database.writing() as connection:
+        for name, kms_key in (("a", "k"), ("b", ""), ("c", "other"), ("d", "k")):
+            version = await routing.next_version(connection)
+            entry = Endpoint(name, name, version, (), kms_key=kms_key)
+            await routing.publish(connection, name, version, entry)
+        await routing.publish(connection, "gone", await routing.next_version(connection), None)
+    async with database.writing() as connection:
+        await routing.tell_anew(connection, {"k"})
+    async with database.reading() as connection:
+        news = await routing.changes_since(connection, 5)
+    assert news.version == 7
+    assert [(each.id, each.version, each.kms_key) for each in news.endpoints] == [
+        ("a", 6, "k"),
+        ("d", 7, "k"),
+    ]
+
+
 async def test_an_incarnation_is_kept_once_and_forgotten_when_its_records_are_in(database):
     record = IncarnationRecord("I", 0, 1, 2.0, "boot", 3.0)
     async with database.writing() as connection:

@@ -20,9 +20,13 @@ async def resolve(
     """The desired state that `config` asks for; variants that `former` has keep their ids."""
     request: Any = config.request
     ids = {variant.name: variant.id for variant in former.variants} if former else {}
-    production = [await _variant(call, item, ids) for item in request["ProductionVariants"]]
+    kms_key = request.get("KmsKeyId") or ""
+    production = [
+        await _variant(call, item, ids, kms_key) for item in request["ProductionVariants"]
+    ]
     shadows = [
-        await _variant(call, item, ids) for item in request.get("ShadowProductionVariants") or []
+        await _variant(call, item, ids, kms_key)
+        for item in request.get("ShadowProductionVariants") or []
     ]
     routing = (request["ProductionVariants"][0].get("RoutingConfig") or {}).get("RoutingStrategy")
     return EndpointSpec(
@@ -32,10 +36,11 @@ async def resolve(
         routing=routing or "LEAST_OUTSTANDING_REQUESTS",
         captures=await _captures(call, request.get("DataCaptureConfig") or {}),
         data_capture=request.get("DataCaptureConfig"),
+        kms_key=kms_key,
     )
 
 
-async def _variant(call: Call, item: Params, ids: dict[str, str]) -> VariantSpec:
+async def _variant(call: Call, item: Params, ids: dict[str, str], kms_key: str) -> VariantSpec:
     model = await find_model(call, item["ModelName"])
     return VariantSpec(
         id=ids.get(item["VariantName"]) or call.new_id(),
@@ -48,6 +53,7 @@ async def _variant(call: Call, item: Params, ids: dict[str, str]) -> VariantSpec
         weight=float(item.get("InitialVariantWeight", 1.0)),
         startup_time_limit_s=item.get("ContainerStartupHealthCheckTimeoutInSeconds"),
         download_time_limit_s=item.get("ModelDataDownloadTimeoutInSeconds"),
+        kms_key=kms_key,
     )
 
 

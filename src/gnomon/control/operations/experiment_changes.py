@@ -92,7 +92,9 @@ async def update_inference_experiment(call: Call, params: Params) -> dict[str, A
         assert plan.former is not None, "a running experiment has kept the former state"
         sampling_changed = plan.sampling_percentage != _running_percentage(endpoint)
         name = new_config_name(record.name) if sampling_changed else endpoint.desired.config_name
-        spec = test_spec(record, plan.former, name)
+        running_test = endpoint.desired.experiment
+        noise_share = running_test.noise_share if running_test else 0.0
+        spec = test_spec(record, plan.former, name, noise_share)
         if sampling_changed:
             await keep_config(call, record, spec)
         if spec != endpoint.desired:

@@ -27,9 +27,12 @@ _TEST_WEIGHT = 1.0
 _NAME_CHARACTERS = 54
 
 
-def test_spec(experiment: ExperimentRecord, former: EndpointSpec, config_name: str) -> EndpointSpec:
+def test_spec(
+    experiment: ExperimentRecord, former: EndpointSpec, config_name: str, noise_share: float
+) -> EndpointSpec:
     """The endpoint under the test: its production variant, the shadow, and what rides on them."""
     plan = experiment.plan
+    kms_key = plan.kms_key or former.kms_key
     production = _sized(former.production[0], plan.production)
     if production.weight <= 0:
         production = msgspec.structs.replace(production, weight=_TEST_WEIGHT)
@@ -49,11 +52,19 @@ def test_spec(experiment: ExperimentRecord, former: EndpointSpec, config_name: s
             instance_type=shadow.instance_type,
             count=shadow.count,
             weight=production.weight * plan.sampling_percentage / 100,
+            # Production's instances are as they were: nothing of a test restarts them.
+            kms_key=kms_key,
         ),
         routing=former.routing,
         data_capture=former.data_capture,
-        experiment=Experiment(id=experiment.id, name=experiment.name, ends_at_s=plan.ends_at_s),
+        experiment=Experiment(
+            id=experiment.id,
+            name=experiment.name,
+            ends_at_s=plan.ends_at_s,
+            noise_share=noise_share,
+        ),
         captures=captures,
+        kms_key=kms_key,
     )
 
 
@@ -67,6 +78,7 @@ def promoted_spec(running: EndpointSpec) -> EndpointSpec:
         routing=running.routing,
         captures=_without_test(running),
         data_capture=running.data_capture,
+        kms_key=running.kms_key,
     )
 
 
@@ -103,6 +115,8 @@ async def keep_config(call: Call, experiment: ExperimentRecord, spec: EndpointSp
         request["ShadowProductionVariants"] = [_variant_request(spec.shadow)]
     if spec.data_capture is not None:
         request["DataCaptureConfig"] = spec.data_capture
+    if spec.kms_key:
+        request["KmsKeyId"] = spec.kms_key
     record = EndpointConfigRecord(
         id=call.new_id(),
         name=spec.config_name,

@@ -82,7 +82,7 @@ async def create_inference_experiment(call: Call, params: Params) -> dict[str, A
     if endpoint is None:
         record = await _with_endpoint(call, record)
     else:
-        await check_instances(call, endpoint.desired, test_spec(record, endpoint.desired, ""))
+        await check_instances(call, endpoint.desired, test_spec(record, endpoint.desired, "", 0.0))
     await add_experiment(call, record)
     return {"InferenceExperimentArn": arn}
 
@@ -284,8 +284,10 @@ async def _with_endpoint(call: Call, record: ExperimentRecord) -> ExperimentReco
                 instance_type=production.instance_type,
                 count=production.count,
                 weight=1.0,
+                kms_key=record.plan.kms_key or "",
             ),
         ),
+        kms_key=record.plan.kms_key or "",
     )
     await keep_config(call, record, spec)
     endpoint = await endpoints.begin_endpoint(call, record.endpoint_name, spec, {})

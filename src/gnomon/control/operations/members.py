@@ -53,8 +53,8 @@ _DONE = Honoured()
 _NO_NETWORK = Echoed("instances run on this machine's network")
 _NO_ROLES = Echoed("instances run as the user that runs Gnomon")
 _NO_VOLUMES = Echoed("instances use this machine's disk")
-_VOLUME_KEY = Echoed(
-    "it is checked as the other keys are, but instances use this machine's disk: encrypt that"
+_VOLUME_KEY = Honoured(
+    "models unpack into memory, records are sealed in the spool; the guide says what that leaves"
 )
 
 

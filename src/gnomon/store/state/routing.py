@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 from sqlalchemy import func, insert, select, update
@@ -62,6 +62,17 @@ async def publish(
         await connection.execute(
             insert(_routes).values(endpoint_id=endpoint_id, version=version, entry=encoded)
         )
+
+
+async def tell_anew(connection: AsyncConnection, kms_keys: Collection[str]) -> None:
+    """Has routers told again of all endpoints with one of these KMS keys, unchanged."""
+    rows = await connection.execute(select(_routes.c.entry).where(_routes.c.entry.is_not(None)))
+    for entry in rows.scalars().all():
+        endpoint = msgspec.msgpack.decode(entry, type=Endpoint)
+        if endpoint.kms_key in kms_keys:
+            version = await next_version(connection)
+            again = msgspec.structs.replace(endpoint, version=version)
+            await publish(connection, endpoint.id, version, again)
 
 
 async def changes_since(connection: AsyncConnection, version: int) -> Update:
