@@ -134,7 +134,7 @@ class World:
                 plan, sampling_percentage=7, resume_status=self.experiment.status
             )
             self.set_status("Updating", plan=plan)
-            self.update(test_spec(self.experiment, plan.former, "sampled"))
+            self.update(test_spec(self.experiment, plan.former, "sampled", 0.0))
 
     # --- What the loops do ------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ class World:
                 case BeginTest():
                     plan = msgspec.structs.replace(self.experiment.plan, former=endpoint.desired)
                     self.experiment = msgspec.structs.replace(self.experiment, plan=plan)
-                    self.update(test_spec(self.experiment, endpoint.desired, "test"))
+                    self.update(test_spec(self.experiment, endpoint.desired, "test", 0.0))
                 case EndTest(ending):
                     self.end(ending)
 
