@@ -176,8 +176,11 @@ async def test_routers_are_told_of_a_noise_share_that_changes_while_the_test_run
 ):
     assert (await published(control)).experiment.noise_share == 0.0
     await analyses.set("exp", b'{"settings": {"noise_share": 0.25}}')
-    await control.loop.make_pass()
-    assert (await published(control)).experiment.noise_share == 0.25
+
+    async def told():
+        return (await published(control)).experiment.noise_share == 0.25
+
+    await control.until(told, "the share at the routers")
     await control.call("UpdateInferenceExperiment", Name="exp", ShadowModeConfig=shadow_mode(80))
     await control.until_experiment("exp", "Running")
     route = await published(control)
