@@ -13,7 +13,9 @@ import contextlib
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -22,7 +24,7 @@ from statistics import median
 from bench.kit.load import Payload, measure_maximum
 from bench.kit.machine import share_out
 from bench.kit.nginx import HOST, KEEP_ALIVE_S, Upstream, running_upstream
-from bench.kit.report import Report
+from bench.kit.report import CannotMeasure, Report
 from bench.kit.rounds import in_turn, median_ratio
 from bench.kit.router import BenchedRouter, running_router
 from bench.kit.versions import versions_of
@@ -31,6 +33,8 @@ from gnomon.testing.fake_control_feed import FakeControlFeed
 
 _ENDPOINTS = 10_000
 _CHANGES_PER_MINUTE = 1_000
+# For the router to ask control for changes, and to apply one.
+_FEED_TIME_LIMIT_S = 60.0
 _PAYLOAD = Payload('{"instances": [[2013, 1, 5.25, 1400, "UA", "EWR"]]}', "application/json")
 
 
@@ -103,13 +107,16 @@ def run(*, quick: bool) -> Report:
 
 @contextlib.contextmanager
 def _changing(router: BenchedRouter, model: Upstream) -> Iterator[list[int]]:
-    """Changes go to the router until the block ends; their versions, as they were applied."""
+    """Changes go to the router, the first before the block begins, until it ends; their versions,
+    as they were applied. Raises CannotMeasure where the router does not take them.
+    """
     applied: list[int] = []
+    begun = threading.Event()
     ending = threading.Event()
 
     async def change() -> None:
         async with FakeControlFeed(router.layout.feed_socket) as feed:
-            await feed.report()
+            await _first_report(feed)
             for version in count(2):
                 if ending.is_set():
                     return
@@ -117,14 +124,31 @@ def _changing(router: BenchedRouter, model: Upstream) -> Iterator[list[int]]:
                 number = 1 + version * 7919 % (_ENDPOINTS - 1)
                 await feed.answer(Update(version, (_endpoint(number, version, model),)))
                 applied.append((await feed.report()).version)
+                begun.set()
 
-    thread = threading.Thread(target=asyncio.run, args=(change(),))
-    thread.start()
-    try:
-        yield applied
-    finally:
-        ending.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        changes = pool.submit(asyncio.run, change())
+        changes.add_done_callback(lambda _: begun.set())
+        try:
+            begun.wait()
+            if not applied:
+                raise CannotMeasure(f"the router took no change: {changes.exception()}")
+            yield applied
+        finally:
+            ending.set()
+        try:
+            changes.result()
+        except TimeoutError as error:
+            raise CannotMeasure("the router takes no more changes") from error
+
+
+async def _first_report(feed: FakeControlFeed) -> None:
+    """It comes when the router looks for control again, later on a busy machine."""
+    until_s = time.monotonic() + _FEED_TIME_LIMIT_S
+    while time.monotonic() < until_s:
+        with contextlib.suppress(TimeoutError):
+            await feed.report()
+            return
 
 
 def _name(number: int) -> str:

@@ -1,25 +1,15 @@
 """`scripts/bench compare`, as it is run by hand."""
 
 import json
-import subprocess
-from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "scripts" / "bench"
-
 
 @pytest.mark.slow
-def test_a_quick_run_measures_every_kind_of_answer_and_the_report(tmp_path):
+def test_a_quick_run_measures_every_kind_of_answer_and_the_report(bench, tmp_path):
     file = tmp_path / "figures.json"
-    done = subprocess.run(
-        [str(BENCH), "compare", "--quick", "--json", str(file)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
+    done = bench("compare", "--quick", "--json", file)
+    assert done.returncode == 0, done.stdout
     document = json.loads(file.read_text())
     assert document["figures"].keys() == {
         "json_300_same_pairs_per_s",

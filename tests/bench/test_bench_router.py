@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -16,12 +15,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BENCH = ROOT / "scripts" / "bench"
 PATIENCE_S = 100
-
-can_have_tools = pytest.mark.skipif(
-    os.geteuid() != 0
-    and not all(shutil.which(tool) for tool in ("nginx", "wrk", "h2load", "taskset", "setpriv")),
-    reason="nginx, wrk and nghttp2-client are not here, and only root can install them",
-)
 
 
 def of_session(leader: int) -> list[psutil.Process]:
@@ -61,7 +54,7 @@ def test_the_list_names_each_bench_with_what_it_measures():
 
 
 @pytest.mark.slow
-@can_have_tools
+@pytest.mark.usefixtures("tools")
 def test_a_quick_run_measures_all_three_ways_and_leaves_nothing_behind(tmp_path):
     file = tmp_path / "figures.json"
     with start(tmp_path, "router", "--quick", "--json", str(file)) as bench:
@@ -82,7 +75,7 @@ def test_a_quick_run_measures_all_three_ways_and_leaves_nothing_behind(tmp_path)
 
 
 @pytest.mark.slow
-@can_have_tools
+@pytest.mark.usefixtures("tools")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_bench_that_is_ended_takes_its_processes_with_it(number, tmp_path):
     with start(tmp_path, "router") as bench:
