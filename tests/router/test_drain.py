@@ -145,7 +145,8 @@ async def test_copies_that_end_in_time_are_paired(tmp_path, listener):
         tested = endpoint("demo", variant("p", model.port), shadow=variant("s", shadow.port))
         await served.router.apply(Update(1, (tested,)))
         async with RawClient(served.port) as client:
-            await client.ask(invocation("demo", b"x", connection="close"))
+            answer = await client.ask(invocation("demo", b"x", connection="close"))
+            assert answer.status == 200
         drained = asyncio.create_task(served.router.drain())
         await until(lambda: shadow.requests)
         gate.open()

@@ -1,5 +1,10 @@
 import asyncio
 import socket
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
 
 from gnomon.app.machine import SystemClock
 from gnomon.router.call import Call
@@ -60,3 +65,37 @@ async def test_a_server_that_dies_right_after_its_answer_gets_nothing_more():
         assert await second.end == 200
         connection.close()
         pool.abort()
+
+
+@pytest.mark.parametrize("rounds", range(4))
+async def test_a_connection_is_not_too_late_because_this_process_was_held_up(rounds):
+    clock = SystemClock()
+    limits = replace(LIMITS, connect_time_limit_s=0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock)
+        asked = Asked(clock)
+        pool.submit(asked)
+        # How far connecting has come by then.
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        time.sleep(0.15)  # noqa: ASYNC251
+        connection = await accept_and_answer(server)
+        assert await asked.end == 200
+        connection.close()
+
+
+async def test_a_connect_that_nobody_accepts_ends_at_its_time_limit():
+    clock = SystemClock()
+    limits = replace(LIMITS, connect_time_limit_s=0.1)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as stack:
+        # A full backlog: what comes now waits for its handshake.
+        for _ in range(2):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock)
+        asked = Asked(clock)
+        pool.submit(asked)
+        assert await asked.end == "connect_deadline"
+        assert pool.is_at_rest

@@ -251,8 +251,7 @@ class Pool:
     async def _connect(self) -> None:
         outcome: UpstreamConnection | Failure
         try:
-            async with asyncio.timeout(self._limits.connect_time_limit_s):
-                outcome = await self._open()
+            outcome = await self._open_in_time()
         except TimeoutError:
             outcome = "connect_deadline"
         except (ConnectionRefusedError, ConnectionResetError, FileNotFoundError):
@@ -268,6 +267,21 @@ class Pool:
             self._connect_failed(outcome)
         else:
             self._connected(outcome)
+
+    async def _open_in_time(self) -> UpstreamConnection:
+        opening = self._loop.create_task(self._open())
+        try:
+            # In two halves: where this process was held up for longer than the limit, what is
+            # ready is still seen in the second.
+            for _ in range(2):
+                done, _ = await asyncio.wait(
+                    (opening,), timeout=self._limits.connect_time_limit_s / 2
+                )
+                if done:
+                    return opening.result()
+        finally:
+            opening.cancel()
+        raise TimeoutError
 
     async def _open(self) -> UpstreamConnection:
         def make() -> UpstreamConnection:
