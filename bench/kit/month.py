@@ -8,12 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from gnomon.control.cloudwatch.catalogue import INVOCATIONS_NAMESPACE, METRICS
+from gnomon.control.cloudwatch.catalogue import INVOCATIONS_NAMESPACE, METRICS, part_for
 from gnomon.model import metric
 from gnomon.stats.datapoints import statistic
 from gnomon.stats.histogram import bucket_of
 from gnomon.store.database import Database
-from gnomon.store.telemetry import ingest
+from gnomon.store.telemetry import ingest, roll_ups
 from gnomon.store.telemetry.series import Periods, Variant
 from gnomon.testing.databases import migrated
 
@@ -83,6 +83,10 @@ async def _fill(database: Database, days: int) -> None:
         async with database.writing() as connection:
             await ingest.add_metric_counts(connection, counts)
             await ingest.add_metric_histograms(connection, histograms)
+    done = 0
+    while done < days * _DAY_M:
+        async with database.writing() as connection:
+            done = await roll_ups.roll_up(connection, days * _DAY_M)
 
 
 async def _ask(database: Database, metric_name: str, stat: str, days: int) -> float:
@@ -92,7 +96,7 @@ async def _ask(database: Database, metric_name: str, stat: str, days: int) -> fl
             connection,
             [_VARIANT],
             Periods(0, days * _DAY_M, _PERIOD_M),
-            only_sums=stat in {"Sum", "Average"},
+            part=part_for([stat]),
         )
     values = [statistic(stat)(period) for period in periods.values()]
     assert len(values) == days * _DAY_M / _PERIOD_M, "an hour has no metrics"

@@ -16,7 +16,7 @@ from gnomon.stats import state
 from gnomon.stats.blocks import Settled
 from gnomon.stats.histogram import Histogram
 from gnomon.stats.state import PairState
-from gnomon.store.telemetry.ingest import decode_counts
+from gnomon.store.telemetry.histograms import decode_counts
 from gnomon.store.telemetry.tables import (
     barriers,
     finished_incarnations,

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Table, and_, delete, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gnomon.store.telemetry.ingest import decode_counts, merge_histograms
-from gnomon.store.telemetry.tables import metric_counts, metric_histograms
+from gnomon.store.telemetry.histograms import decode_counts, merge_histograms
+from gnomon.store.telemetry.tables import histogram_hours, metric_counts, metric_histograms
 
 # What one transaction takes: an hour of a busy machine's metrics are some thousand rows.
 _PIECE_MINUTES = 60
@@ -45,7 +45,7 @@ async def coarsen(
 
 async def delete_before(connection: AsyncConnection, minute: int) -> None:
     """Deletes the metrics of all minutes before one."""
-    for table in (metric_counts, metric_histograms):
+    for table in (metric_counts, metric_histograms, histogram_hours):
         await connection.execute(delete(table).where(table.c.minute < minute))
 
 

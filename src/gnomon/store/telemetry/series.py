@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Integer, Table, cast, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gnomon.model.retention import HOUR
 from gnomon.stats.histogram import Histogram
-from gnomon.store.telemetry.ingest import decode_counts
-from gnomon.store.telemetry.tables import metric_counts, metric_histograms
+from gnomon.store.telemetry.histograms import decode_counts
+from gnomon.store.telemetry.roll_ups import rolled_up_before
+from gnomon.store.telemetry.tables import histogram_hours, metric_counts, metric_histograms
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ async def counts_by_period(
     for variant in variants:
         rows = await connection.execute(
             select(period, func.sum(metric_counts.c.value))
-            .where(*_within(metric_counts, variant, name, periods))
+            .where(*_within(metric_counts, variant, name, periods.from_minute, periods.to_minute))
             .group_by(period)
         )
         for index, value in rows:
@@ -50,16 +52,30 @@ async def counts_by_period(
 async def histograms_by_period(
     connection: AsyncConnection, variants: Collection[Variant], name: str, periods: Periods
 ) -> dict[int, Histogram]:
-    """The same for histograms, merged exactly."""
+    """The same for histograms, merged exactly: from sums of whole hours where periods are such."""
     merged: dict[int, Histogram] = {}
+    hours_end = periods.from_minute
+    if periods.from_minute % HOUR == 0 and periods.minutes % HOUR == 0:
+        hours_end = min(await rolled_up_before(connection), periods.to_minute // HOUR * HOUR)
+    parts = (
+        (histogram_hours, periods.from_minute, hours_end),
+        (metric_histograms, max(hours_end, periods.from_minute), periods.to_minute),
+    )
     for variant in variants:
-        rows = await connection.execute(
-            select(_period(metric_histograms, periods), metric_histograms.c.counts).where(
-                *_within(metric_histograms, variant, name, periods)
+        for table, from_minute, to_minute in parts:
+            if from_minute >= to_minute:
+                continue
+            rows = await connection.execute(
+                select(_period(table, periods), table.c.counts).where(
+                    *_within(table, variant, name, from_minute, to_minute)
+                )
             )
-        )
-        for index, counts in rows:
-            merged.setdefault(index, Histogram()).merge(decode_counts(counts))
+            for index, stored in rows:
+                counts = decode_counts(stored)
+                if index in merged:
+                    merged[index].merge(counts)
+                else:
+                    merged[index] = Histogram(counts)
     return merged
 
 
@@ -98,10 +114,10 @@ def _of(table: Table, variant: Variant, name: str) -> list[ColumnElement[bool]]:
 
 
 def _within(
-    table: Table, variant: Variant, name: str, periods: Periods
+    table: Table, variant: Variant, name: str, from_minute: int, to_minute: int
 ) -> list[ColumnElement[bool]]:
     return [
         *_of(table, variant, name),
-        table.c.minute >= periods.from_minute,
-        table.c.minute < periods.to_minute,
+        table.c.minute >= from_minute,
+        table.c.minute < to_minute,
     ]
