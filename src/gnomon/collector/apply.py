@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gnomon.collector.comparator import UserComparator
+from gnomon.collector.labels import label_keys
 from gnomon.collector.plan import Analyses, experiments_of, rows_of
 from gnomon.spool import segment
 from gnomon.spool.frames import Frame
@@ -73,7 +74,8 @@ async def apply_rows(
     while (frames := await asyncio.to_thread(next, frames_left, None)) is not None:
         analyses = await analyses_of(experiments_of(frames))
         share = compared_of(reader.size_bytes - reader.offset)
-        rows = await asyncio.to_thread(rows_of, frames, analyses, share, users)
+        keys = await label_keys(database, reader.wrapped_keys, opener)
+        rows = await asyncio.to_thread(rows_of, frames, analyses, share, users, keys.hashes)
         async with database.writing() as connection:
             await ingest.add_metric_counts(connection, rows.counts)
             await ingest.add_metric_histograms(connection, rows.histograms)
@@ -81,6 +83,8 @@ async def apply_rows(
                 await ingest.merge_pair_state(
                     connection, experiment_id, analysis_id, state, settled_before_s
                 )
+            for experiment_id, wrapped in keys.new.items():
+                await ingest.add_label_key(connection, experiment_id, wrapped)
             await ingest.set_position(
                 connection, incarnation_id, number, reader.offset, objects_done=False
             )

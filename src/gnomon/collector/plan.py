@@ -15,6 +15,7 @@ import structlog
 
 from gnomon.collector import comparing
 from gnomon.collector.comparator import Unknown, UserComparator
+from gnomon.collector.labels import LabelOf
 from gnomon.model import metric
 from gnomon.model.analysis import AnalysisRecord, ComparisonSettings
 from gnomon.spool.frames import Answer, Frame, MetricDelta, Metrics, Noise, Pair
@@ -53,11 +54,13 @@ def rows_of(
     analyses: Analyses,
     compared_of: int = 1,
     users: UserComparator | None = None,
+    hashes: Mapping[str, LabelOf] | None = None,
 ) -> Rows:
     """The rows that frames become, metrics added up. Exchanges and barriers become none.
 
     `analyses` has one for each experiment among the frames. One in `compared_of` pairs is compared,
     by its event id; of all, latencies and outcomes are counted. `users` compares if it is there.
+    Labels of the experiments in `hashes` are kept as those give.
     """
     metrics: list[Metrics] = []
     rows = Rows([], [], {})
@@ -66,7 +69,8 @@ def rows_of(
             metrics.append(frame)
         elif isinstance(frame, Pair):
             analysis = analyses[frame.experiment_id]
-            metrics.append(_count_pair(rows.pairs, frame, analysis, compared_of, users))
+            hashed = (hashes or {}).get(frame.experiment_id)
+            metrics.append(_count_pair(rows.pairs, frame, analysis, compared_of, users, hashed))
         elif isinstance(frame, Noise):
             _count_noise(rows.pairs, frame, analyses[frame.experiment_id], users)
     for delta in merge_metrics(metrics).deltas:
@@ -87,13 +91,14 @@ def _count_pair(
     analysis: AnalysisRecord,
     compared_of: int,
     users: UserComparator | None,
+    hashed: LabelOf | None,
 ) -> Metrics:
     """Adds it to the state; what metrics have of it stands on the shadow."""
     if compared_of > 1 and zlib.crc32(pair.event_id.encode()) % compared_of:
         comparison = _NOT_COMPARED
     else:
         comparison = _comparison(pair, pair.production, pair.shadow, analysis, users)
-    _state(pairs, pair, analysis).add(pair, comparison)
+    _state(pairs, pair, analysis).add(pair, comparison, hashed)
     counts = {metric.PAIRS: 1.0}
     if comparison.same is not None:
         counts[metric.DISAGREEMENTS if not comparison.same else metric.AGREEMENTS] = 1.0

@@ -99,6 +99,7 @@ async def pair_up(database, minute, experiment, analysis="a"):
         state = PairState(1_000_000, pairs=1)
         state.blocks = {minute * 60: Block(pairs=1, ratios=1), minute * 60 + 1: Block()}
         await ingest.merge_pair_state(connection, experiment, analysis, state, 0.0)
+        await ingest.add_label_key(connection, experiment, b"wrapped")
         await ingest.add_barrier(connection, f"end of {experiment}", "router", minute * 60.0)
 
 
@@ -106,7 +107,9 @@ async def kept_of(database, experiment, analysis="a"):
     async with database.reading() as connection:
         state = await queries.pair_state(connection, experiment, analysis)
         progress = await queries.pair_progress_of(connection, experiment, analysis)
+        keys = await queries.label_keys_of(connection, [experiment])
         barrier = await queries.reached_barrier(connection, f"end of {experiment}")
+    assert (experiment in keys) == (state is not None)
     return state is not None, len(progress), len(barrier)
 
 

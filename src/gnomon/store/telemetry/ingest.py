@@ -22,6 +22,7 @@ from gnomon.store.telemetry.tables import (
     barriers,
     finished_incarnations,
     histogram_totals,
+    label_keys,
     metric_counts,
     metric_histograms,
     metric_totals,
@@ -85,6 +86,12 @@ async def merge_pair_state(
         {**of, "state": state.encode(whole)},
     )
     await _note_progress(connection, of, whole)
+
+
+async def add_label_key(connection: AsyncConnection, experiment_id: str, wrapped: bytes) -> None:
+    """Keep the wrapped key under which an experiment's labels are hashed; the first one stays."""
+    row = {"experiment_id": experiment_id, "wrapped": wrapped}
+    await connection.execute(sqlite.insert(label_keys).on_conflict_do_nothing(), row)
 
 
 async def _note_progress(

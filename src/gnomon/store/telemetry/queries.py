@@ -21,6 +21,7 @@ from gnomon.store.telemetry.tables import (
     barriers,
     finished_incarnations,
     histogram_totals,
+    label_keys,
     metric_counts,
     metric_histograms,
     metric_totals,
@@ -139,6 +140,19 @@ async def pair_progress_of(
         .order_by(table.at_s)
     )
     return [Progress(at_s, pairs, _blocks_decoder.decode(blocks)) for at_s, pairs, blocks in rows]
+
+
+async def label_keys_of(
+    connection: AsyncConnection, experiment_ids: Collection[str]
+) -> dict[str, bytes]:
+    """By experiment, the wrapped key under which its labels are hashed, if they are."""
+    table = label_keys.c
+    rows = await connection.execute(
+        select(table.experiment_id, table.wrapped).where(
+            table.experiment_id.in_(list(experiment_ids))
+        )
+    )
+    return {row.experiment_id: row.wrapped for row in rows}
 
 
 async def reached_barrier(connection: AsyncConnection, barrier_id: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ from gnomon.store.telemetry.histograms import decode_counts, merge_histograms
 from gnomon.store.telemetry.tables import (
     barriers,
     histogram_hours,
+    label_keys,
     metric_counts,
     metric_histograms,
     pair_progress,
@@ -70,7 +71,7 @@ async def delete_before(connection: AsyncConnection, minute: int) -> None:
     for experiment_id in touched:
         left = exists().where(metric_counts.c.experiment_id == experiment_id)
         if not await connection.scalar(select(left)):
-            for table in (pair_states, pair_progress):
+            for table in (pair_states, pair_progress, label_keys):
                 await connection.execute(
                     delete(table).where(table.c.experiment_id == experiment_id)
                 )

@@ -107,6 +107,14 @@ pair_progress = Table(
     Column("blocks", LargeBinary, nullable=False),
     PrimaryKeyConstraint("experiment_id", "analysis_id", "at_s"),
 )
+# Where an experiment's labels are kept as keyed hashes: what the key is derived from, wrapped under
+# a KMS key (`gnomon.collector.labels`).
+label_keys = Table(
+    "label_keys",
+    metadata,
+    Column("experiment_id", String, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+)
 
 # Which incarnation has said all that it has to say of what the barrier ends.
 barriers = Table(
