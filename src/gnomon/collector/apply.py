@@ -8,7 +8,7 @@ Exchanges and barriers are left to `objects`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -62,7 +62,7 @@ async def apply_rows(
     analyses_of: AnalysesOf,
     settled_before_s: float,
     opener: FrameOpener,
-    users: UserComparator | None,
+    users: Mapping[str, UserComparator],
 ) -> segment.SegmentReader:
     """Apply what segment `number` holds behind `offset`; gives the reader, at the segment's end.
 

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class Collector:
         analyses_of: AnalysesOf,
         opener: FrameOpener,
         *,
-        users: UserComparator | None = None,
+        users: Mapping[str, UserComparator] | None = None,
         longest_exchange_s: float = LONGEST_EXCHANGE_S,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -75,7 +75,7 @@ class Collector:
         self._captures = captures
         self._analyses_of = analyses_of
         self._opener = opener
-        self._users = users
+        self._users = users or {}
         self._longest_exchange_s = longest_exchange_s
         self._clock = clock
         self._monotonic = monotonic
