@@ -341,6 +341,9 @@ class ClientConnection(asyncio.Protocol):
         self._outbox.open += 1
         if self._clients.access_log is not None:
             self._serving_since_s = self._clients.monotonic_s()
+        if request.refusal is not None:
+            self._clients.front.refuse(self, request.refusal)
+            return
         try:
             exchange = self._clients.front.serve(self, request)
         except Exception:
