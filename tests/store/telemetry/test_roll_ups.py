@@ -79,13 +79,17 @@ async def test_hours_are_read_from_their_sums(database):
     assert await read(database, Periods(FIRST, END, 120)) == {0: {1: 1}}
     assert await read(database, Periods(FIRST, END, 5)) == {}
     assert await read(database, Periods(FIRST - 5, END, 60)) == {}
+    # The hour lies whole in the first day.
+    assert await read(database, Periods(FIRST - 5, END, 1440)) == {0: {1: 1}}
 
 
-async def test_the_end_of_an_hour_that_is_not_asked_for_is_not_counted(database):
+async def test_the_part_of_an_hour_that_is_not_asked_for_is_not_counted(database):
     for offset in (10, 70, 80):
         await record(database, FIRST + offset, offset)
     await roll_up(database, END)
     assert await read(database, Periods(FIRST, FIRST + 75, 60)) == {0: {10: 1}, 1: {70: 1}}
+    assert await read(database, Periods(FIRST + 5, FIRST + 60, 60)) == {0: {10: 1}}
+    assert await read(database, Periods(FIRST + 75, END, 120)) == {0: {80: 1}}
 
 
 async def test_what_comes_late_for_a_summed_hour_is_in_its_sum(database):
@@ -133,7 +137,7 @@ STEPS = st.one_of(
 ASKED = st.tuples(
     st.one_of(OFFSETS, st.sampled_from([0, 60])),
     st.integers(0, HOURS * 60),
-    st.sampled_from([60, 120]),
+    st.sampled_from([1, 5, 60, 90, 120, 180]),
 )
 
 
