@@ -92,6 +92,27 @@ class KeysSettings:
 
 
 @dataclass(frozen=True)
+class RoleCredentials:
+    """Whose credentials a role has; all empty: those that every AWS tool would find."""
+
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    profile: str = ""
+    # Where these assume the role (STS); empty: they are the role's own.
+    sts_endpoint: str = ""
+
+
+@dataclass(frozen=True)
+class RoleSettings:
+    """What the roles that requests name may use (`gnomon.objects.role_settings` checks it)."""
+
+    # Whether the roles below are all there are; else any may use the stores that are configured.
+    strict: bool = False
+    # By the role's ARN.
+    credentials: Mapping[str, RoleCredentials] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RouterSettings:
     """Bounds of the data plane. The defaults of the mirror's budget are DESIGN.md's rule 1."""
 
@@ -260,6 +281,7 @@ class Settings:
     quotas: QuotaSettings = QuotaSettings()
     objects: ObjectsSettings = ObjectsSettings()
     keys: KeysSettings = KeysSettings()
+    roles: RoleSettings = RoleSettings()
     metrics: MetricSettings = MetricSettings()
     analysis: AnalysisDefaults = AnalysisDefaults()
 

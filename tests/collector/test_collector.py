@@ -13,6 +13,7 @@ from gnomon.collector import apply, loop
 from gnomon.collector.loop import Collector, _Resting
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.keys import KeyUnusable
+from gnomon.objects.roles import Access, Roles
 from gnomon.objects.store import ObjectStoreFailed
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
@@ -79,7 +80,7 @@ class World:
         return Collector(
             self.root,
             self.database,
-            self.objects,
+            Roles(Access(self.objects, None), {}),
             captures or known,
             default_analyses,
             FrameOpener({b"wrapped": KEY}.__getitem__),

@@ -4,6 +4,7 @@ import pytest
 
 from gnomon.model.arn import Account
 from gnomon.objects.aws_keys import AwsKeys
+from gnomon.objects.credentials import session
 from gnomon.objects.keys import KeyServiceFailed, KeyUnusable
 from gnomon.objects.local_keys import LocalKeys
 from gnomon.testing.fake_kms import fake_kms
@@ -26,7 +27,7 @@ def keys(request, local, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     with fake_kms(local) as endpoint:
-        yield AwsKeys("us-east-1", endpoint, "")
+        yield AwsKeys("us-east-1", endpoint, session("keys.profile", ""))
 
 
 def test_a_data_key_can_be_had_back(keys):
@@ -52,6 +53,6 @@ def test_a_key_that_is_not_there_or_is_disabled_says_so(keys, local):
 def test_a_key_service_that_is_away_says_nothing_of_the_key(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    keys = AwsKeys("us-east-1", "http://127.0.0.1:1", "")
+    keys = AwsKeys("us-east-1", "http://127.0.0.1:1", session("keys.profile", ""))
     with pytest.raises(KeyServiceFailed, match="cannot be used now: Could not connect"):
         keys.data_key("alias/captures", CONTEXT)

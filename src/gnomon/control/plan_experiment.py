@@ -187,6 +187,7 @@ def _retreat(ending: Ending, endpoint: EndpointView, steady_s: float) -> Ending:
             captures=tuple(c for c in desired.captures if not c.experiment_id),
             data_capture=desired.data_capture,
             kms_key=desired.kms_key,
+            role_arn=desired.role_arn,
         ),
         barrier_id=ending.barrier_id,
         since_s=steady_s,

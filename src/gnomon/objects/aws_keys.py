@@ -28,11 +28,11 @@ _REASONS = {
 
 
 class AwsKeys:
-    """A `KeyService` by KMS's API; `endpoint` is empty for AWS's."""
+    """A `KeyService` by KMS's API, with a session's credentials; `endpoint` is empty for AWS's."""
 
-    def __init__(self, region: str, endpoint: str, profile: str) -> None:
+    def __init__(self, region: str, endpoint: str, whose: Session) -> None:
         try:
-            self._client: Any = Session(profile=profile or None).create_client(
+            self._client: Any = whose.create_client(
                 "kms", region_name=region, endpoint_url=endpoint or None, config=_TIME_LIMITS
             )
         except (BotoCoreError, ValueError) as error:
