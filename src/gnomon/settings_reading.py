@@ -139,7 +139,8 @@ def _check(item: dataclasses.Field[Any], hint: Any, value: object, where: str) -
             and 0 <= value <= item.metadata.get("most", math.inf)
         )
     if not is_fit:
-        raise SettingsError(f"{where} is {value!r} and must be {_said(item, hint)}.")
+        given = "" if item.metadata.get("is_secret") else f"is {value!r} and "
+        raise SettingsError(f"{where} {given}must be {_said(item, hint)}.")
     return value
 
 

@@ -73,14 +73,14 @@ class World:
     database: CrashingDatabase
     objects: CrashingObjects
 
-    def collector(self, captures=None, **more):
+    def collector(self, captures=None, roles=None, **more):
         async def known(_capture_id):
             return DEFINITION
 
         return Collector(
             self.root,
             self.database,
-            Roles(Access(self.objects, None), {}),
+            roles or Roles(Access(self.objects, None), {}),
             captures or known,
             default_analyses,
             FrameOpener({b"wrapped": KEY}.__getitem__),
@@ -380,6 +380,29 @@ async def test_a_destination_that_fails_does_not_hold_up_another(world):
     kms_off = None
     await world.collector(captures).drain()
     assert sorted(url.split("/")[3] for url in await world.captured()) == ["a", "b", "sealed"]
+    assert await world.finished() == ["i1"]
+
+
+async def test_each_capture_is_written_with_its_own_role_and_waits_for_one_that_is_not_known(
+    world, tmp_path
+):
+    async def captures(capture_id):
+        return CaptureDefinition(f"s3://bucket/{capture_id}", role_arn=f"role/{capture_id}")
+
+    async def written(name):
+        return [item.url.split("/")[3] async for item in stores[name].list("s3://bucket")]
+
+    stores = {name: DirectoryObjects(tmp_path / name) for name in ("a", "b", "late")}
+    known = {f"role/{name}": Access(stores[name], None, f"role/{name}") for name in ("a", "b")}
+    world.write("i1", [build.exchange(capture_id=name) for name in ("late", "a", "b")])
+    with structlog.testing.capture_logs() as logs:
+        await world.collector(captures, Roles(None, known)).drain()
+    assert [entry["reason"].split(". ")[0] for entry in logs] == ["Could not assume role role/late"]
+    assert [await written(name) for name in stores] == [["a"], ["b"], []]
+    assert await world.finished() == []
+    known["role/late"] = Access(stores["late"], None)
+    await world.collector(captures, Roles(None, known)).drain()
+    assert [await written(name) for name in stores] == [["a"], ["b"], ["late"]]
     assert await world.finished() == ["i1"]
 
 

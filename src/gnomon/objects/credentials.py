@@ -5,7 +5,7 @@ botocore is imported when it is needed: a store in a directory needs none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -95,14 +95,21 @@ def of_role(role_arn: str, role: Session) -> Callable[[], Credentials]:
         try:
             return ask()
         except ClientError as error:
-            said = error.response["Error"]
-            reason = f"{said['Code']}: {said.get('Message', '')}".rstrip(": .")
-            raise RoleUnusable(role_arn, reason) from error
+            raise RoleUnusable(role_arn, _said(error.response)) from error
         # What STS gives may have ended already: then it is a RuntimeError.
         except (BotoCoreError, RuntimeError) as error:
             raise RoleUnusable(role_arn, str(error).rstrip(".")) from error
 
     return now
+
+
+def _said(response: Mapping[str, Any]) -> str:
+    """An STS's own words. One that is part of an S3 store may say them as S3 does, without Error
+    around them.
+    """
+    said = response.get("Error", response)
+    code = said.get("Code", response["ResponseMetadata"].get("HTTPStatusCode"))
+    return f"{code}: {said.get('Message', '')}".rstrip(": .")
 
 
 def _assuming(asks: Session, role_arn: str, endpoint: str, region: str) -> Session:
