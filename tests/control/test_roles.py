@@ -3,6 +3,8 @@
 Each role has a directory and keys of its own here, so that what is there shows who was there.
 """
 
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
 
@@ -177,6 +179,24 @@ async def test_each_variants_archive_is_read_by_its_own_models_role(control):
         endpoint = await ENDPOINTS.find(call.connection, "ep")
     desired = endpoint.desired
     assert (desired.production[0].role_arn, desired.shadow.role_arn) == (OF_MODELS, OF_CONFIGS)
+
+
+async def test_a_scheduled_tests_archive_is_looked_for_with_its_models_role(tmp_path, machine):
+    asked = []
+
+    async def check(url, role_arn):
+        asked.append((url, role_arn))
+
+    async with running_control(tmp_path, machine, FakeClock(), check=check) as control:
+        await make_model(control, "shad", "s3://bucket/shad.tar.gz", OF_CONFIGS)
+        await make_model(control, "prod", role=OF_MODELS)
+        await make_config(control, "ep-config", "prod")
+        await control.call("CreateEndpoint", EndpointName="ep", EndpointConfigName="ep-config")
+        await control.until_endpoint("ep", "InService")
+        schedule = {"StartTime": datetime.now(UTC) + timedelta(hours=1)}
+        await control.call("CreateInferenceExperiment", **experiment_request(Schedule=schedule))
+        await control.until_experiment("exp", "Created")
+    assert asked == [("s3://bucket/shad.tar.gz", OF_CONFIGS)]
 
 
 async def test_a_role_is_no_part_of_what_an_instance_is(control):
