@@ -394,7 +394,7 @@ async def test_each_capture_is_written_with_its_own_role_and_waits_for_one_that_
 
     stores = {name: DirectoryObjects(tmp_path / name) for name in ("a", "b", "late")}
     known = {f"role/{name}": Access(stores[name], None, f"role/{name}") for name in ("a", "b")}
-    world.write("i1", [build.exchange(capture_id=name) for name in ("late", "a", "b")])
+    world.write("i1", [build.exchange(capture_id=name) for name in ("a", "late", "b")])
     with structlog.testing.capture_logs() as logs:
         await world.collector(captures, Roles(None, known)).drain()
     assert [entry["reason"].split(". ")[0] for entry in logs] == ["Could not assume role role/late"]

@@ -181,6 +181,45 @@ async def test_each_variants_archive_is_read_by_its_own_models_role(control):
     assert (desired.production[0].role_arn, desired.shadow.role_arn) == (OF_MODELS, OF_CONFIGS)
 
 
+async def test_an_endpoint_that_a_test_made_reads_by_its_models_role(control):
+    await make_model(control, "shad", role=OF_CONFIGS)
+    await make_model(control, "prod", role=OF_MODELS)
+    await create(control)
+    async with control.transactions.looking() as call:
+        endpoint = await ENDPOINTS.find(call.connection, "ep")
+    assert endpoint.desired.production[0].role_arn == OF_MODELS
+
+
+async def test_a_configurations_role_outlives_a_promotion(control):
+    await make_model(control, "shad", role=OF_CONFIGS)
+    await make_model(control, "prod", role=OF_MODELS)
+    await make_config(control, "c", "prod", ExecutionRoleArn=OF_TESTS)
+    await control.call("CreateEndpoint", EndpointName="ep", EndpointConfigName="c")
+    await control.until_endpoint("ep", "InService")
+    await create(control)
+    actions = {"AllTraffic": "Remove", "Shadow-01": "Promote"}
+    await control.call("StopInferenceExperiment", Name="exp", ModelVariantActions=actions)
+    await control.until_experiment("exp", "Cancelled")
+    found = await control.call("DescribeEndpoint", EndpointName="ep")
+    made = await control.call(
+        "DescribeEndpointConfig", EndpointConfigName=found["EndpointConfigName"]
+    )
+    assert made["ExecutionRoleArn"] == OF_TESTS
+
+
+async def test_a_destination_that_is_changed_is_written_by_the_tests_role(control):
+    await prepared(control)
+    schedule = {"StartTime": datetime.now(UTC) + timedelta(hours=1)}
+    request = experiment_request(RoleArn=OF_TESTS, Schedule=schedule)
+    await control.call("CreateInferenceExperiment", **request)
+    await control.until_experiment("exp", "Created")
+    await control.call("UpdateInferenceExperiment", Name="exp", **storage("s3://bucket/new"))
+    async with control.transactions.looking() as call:
+        record = await EXPERIMENTS.find(call.connection, "exp")
+        definition = await get_capture(call.connection, record.plan.capture_id)
+    assert (definition.destination, definition.role_arn) == ("s3://bucket/new", OF_TESTS)
+
+
 async def test_a_scheduled_tests_archive_is_looked_for_with_its_models_role(tmp_path, machine):
     asked = []
 

@@ -95,15 +95,17 @@ async def test_what_the_environment_says_of_other_stores_is_not_mixed_in(request
 
 async def test_credentials_that_are_waited_for_hold_up_no_other_store(requests):
     endpoint, seen = requests
-    given = threading.Event()
+    asked, given = threading.Event(), threading.Event()
 
     def late():
+        asked.set()
         assert given.wait(30)
         return Credentials("a", "b")
 
     waits = S3Objects(endpoint, "eu-west-1", late, path_style=True)
     waiting = asyncio.create_task(waits.put("s3://bucket/late", b"x"))
     try:
+        assert await asyncio.to_thread(asked.wait, 20)
         async with asyncio.timeout(20):
             await store(endpoint).put("s3://bucket/a", b"x")
     finally:
