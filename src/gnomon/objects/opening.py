@@ -29,19 +29,25 @@ SEAWEEDFS_CREDENTIALS = Credentials("gnomon", "gnomon")
 
 
 def check(settings: Settings) -> None:
-    """Raises SettingsError for a store that cannot be opened, and for roles that cannot be."""
-    objects = settings.objects
+    """Raises SettingsError for a store or a key service that cannot be opened, and for roles that
+    cannot be.
+    """
     role_settings.check(settings.roles)
-    if objects.store == "s3":
-        if objects.endpoint and not objects.endpoint.startswith(("http://", "https://")):
-            raise SettingsError(
-                f"objects.endpoint is {objects.endpoint!r} and must begin with http:// or https://."
-            )
+    if settings.objects.store == "s3":
+        _check_endpoint("objects.endpoint", settings.objects.endpoint)
         if not settings.roles.strict:
-            credentials_of(objects)
+            credentials_of(settings.objects)
+    if settings.keys.service == "aws":
+        _check_endpoint("keys.endpoint", settings.keys.endpoint)
+        session("keys.profile", settings.keys.profile)
     if _have_credentials(settings):
         for role_arn, credentials in settings.roles.credentials.items():
             role_session(role_arn, credentials, _region(settings))
+
+
+def _check_endpoint(setting: str, endpoint: str) -> None:
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise SettingsError(f"{setting} is {endpoint!r} and must begin with http:// or https://.")
 
 
 def open_keys(settings: Settings) -> KeyService:
