@@ -448,7 +448,7 @@ async def test_run_goes_on_after_an_error_and_ends_when_told(world):
 
         await _until(done)
         stop.set()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
     assert [(entry["event"], entry.get("retry_in_s")) for entry in logs] == [
         ("collecting_failed", 0.5),
         ("collecting_failed", 1.0),

@@ -53,7 +53,7 @@ from gnomon.testing.fake_disk import FakeDisk
 from gnomon.testing.fake_host import FakeHost, FakeMachine
 
 _LOOK_S = 0.01
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 # An archive at a URL with this in it is not there; with that, it was there when its model was made,
 # and has gone since; with the third, it never arrives.
 MISSING = "missing"
