@@ -25,6 +25,7 @@ from gnomon.cli.running import Running
 from gnomon.collector.comparator import functions_named
 from gnomon.errors import SettingsError
 from gnomon.model.layout import Layout
+from gnomon.objects import opening
 from gnomon.settings import Settings, cores
 
 Version = tuple[int, ...]
@@ -134,6 +135,7 @@ def gather(named: Path | None, environ: Mapping[str, str]) -> Facts:
     try:
         settings = settings_reading.load(data_dir, environ)
         functions_named(settings.analysis)
+        opening.check(settings)
     except SettingsError as error:
         settings = Settings(data_dir)
         settings_error = str(error)

@@ -24,7 +24,7 @@ from gnomon.collector.capture import Captures
 from gnomon.collector.comparator import UserComparator
 from gnomon.collector.objects import write_objects
 from gnomon.errors import GnomonError, exhaustion
-from gnomon.objects.store import ObjectStore
+from gnomon.objects.roles import Roles
 from gnomon.spool import incarnation
 from gnomon.spool.incarnation import SegmentFile, incarnations, is_alive, segments
 from gnomon.spool.sealing import FrameOpener
@@ -59,7 +59,7 @@ class Collector:
         self,
         spool_root: Path,
         database: Database,
-        objects: ObjectStore,
+        roles: Roles,
         captures: Captures,
         analyses_of: AnalysesOf,
         opener: FrameOpener,
@@ -71,7 +71,7 @@ class Collector:
     ) -> None:
         self._root = spool_root
         self._database = database
-        self._objects = objects
+        self._roles = roles
         self._captures = captures
         self._analyses_of = analyses_of
         self._opener = opener
@@ -177,7 +177,7 @@ class Collector:
 
     async def _close(self, incarnation_id: str, segment: SegmentFile, first: int) -> None:
         reader, barriers = await write_objects(
-            self._objects,
+            self._roles,
             self._captures,
             incarnation_id,
             segment.number,

@@ -24,7 +24,8 @@ from gnomon.collector.capture import (
 from gnomon.errors import GnomonError
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.keys import KeyServiceFailed, KeyUnusable
-from gnomon.objects.store import ObjectStore, ObjectStoreFailed
+from gnomon.objects.roles import Roles, RoleUnusable
+from gnomon.objects.store import ObjectStoreFailed
 from gnomon.objects.url import ObjectUrlInvalid, join
 from gnomon.spool import segment
 from gnomon.spool.frames import Barrier, Exchange, Frame
@@ -43,7 +44,7 @@ class _Growing:
 
 
 async def write_objects(
-    objects: ObjectStore,
+    roles: Roles,
     captures: Captures,
     incarnation_id: str,
     number: int,
@@ -70,7 +71,7 @@ async def write_objects(
                 group = group_of(incarnation_id, number, exchange)
                 entry = growing.setdefault(group, _Growing(exchange.at_s))
                 entry.lines.append(record(exchange, definition))
-    await _put_all(objects, definitions, growing)
+    await _put_all(roles, definitions, growing)
     return reader, barriers
 
 
@@ -79,7 +80,7 @@ def _some(frames: Iterator[tuple[int, Frame]]) -> list[Frame]:
 
 
 async def _put_all(
-    objects: ObjectStore,
+    roles: Roles,
     definitions: dict[str, CaptureDefinition | None],
     growing: dict[Group, _Growing],
 ) -> None:
@@ -87,7 +88,7 @@ async def _put_all(
     for capture_id, definition in definitions.items():
         if definition is None:
             log.warning("exchanges_dropped", capture_id=capture_id, reason="unknown capture")
-    # A destination or a key that cannot be used now does not hold up what goes elsewhere.
+    # A role, a destination or a key that cannot be used now does not hold up what goes elsewhere.
     failures: dict[str, GnomonError] = {}
     while growing:
         group, entry = growing.popitem()
@@ -97,6 +98,7 @@ async def _put_all(
         url = join(definition.destination, object_key(group, entry.first_at_s))
         try:
             data = b"".join(entry.lines)
+            objects = roles.access(definition.role_arn).objects
             if definition.kms_key:
                 await objects.put_encrypted(url, data, definition.kms_key)
             else:
@@ -104,7 +106,7 @@ async def _put_all(
         except ObjectUrlInvalid as error:
             # It never gets valid, and what is behind it in the spool shall not wait for it.
             log.warning("exchanges_dropped", capture_id=group.capture_id, reason=str(error))
-        except (ObjectStoreFailed, KeyUnusable, KeyServiceFailed) as error:
+        except (RoleUnusable, ObjectStoreFailed, KeyUnusable, KeyServiceFailed) as error:
             failures[group.capture_id] = error
     for failure in failures.values():
         raise failure
