@@ -1,4 +1,4 @@
-"""Sums of histograms over whole hours, kept besides the fine ones: asking for a month merges some
+"""Sums of histograms over whole hours, kept beside the fine ones: asking for a month merges some
 hundreds of them instead of some ten thousands.
 
 Invariant: at the end of each transaction what is kept of an hour before `rolled_up_before` is the
@@ -11,20 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gnomon.model.retention import HOUR
-from gnomon.store.telemetry.histograms import Row, decode_counts, merge_histograms, upsert
+from gnomon.store.telemetry.histograms import Row, decode_counts, merge_histograms
 from gnomon.store.telemetry.tables import histogram_hours, metric_histograms, rolled_up
 
-_THE_ROW = 1
+_before_minute = select(rolled_up.c.before_minute)
 
 
 async def rolled_up_before(connection: AsyncConnection) -> int:
     """The minute before which all hours are rolled up: the first of an hour."""
-    return await connection.scalar(select(rolled_up.c.before_minute)) or 0
+    minute: int = (await connection.scalars(_before_minute)).one()
+    return minute
 
 
 async def roll_up(connection: AsyncConnection, before_minute: int) -> int:
@@ -33,7 +33,9 @@ async def roll_up(connection: AsyncConnection, before_minute: int) -> int:
     Gives the minute from which on there may be more: `before_minute`, or a later one, when all is
     done.
     """
-    done = await rolled_up_before(connection)
+    # Locked where transactions run side by side (not on SQLite): what others add meanwhile, they
+    # add late.
+    done: int = (await connection.scalars(_before_minute.with_for_update())).one()
     if done >= before_minute:
         return done
     fine = metric_histograms
@@ -52,18 +54,15 @@ async def roll_up(connection: AsyncConnection, before_minute: int) -> int:
             connection,
             [{**row, "counts": decode_counts(row["counts"])} for row in rows.mappings()],
         )
-    insert = sqlite.insert(rolled_up)
-    await connection.execute(
-        upsert(insert, rolled_up, {"before_minute": insert.excluded.before_minute}),
-        {"id": _THE_ROW, "before_minute": done},
-    )
+    await connection.execute(update(rolled_up).values(before_minute=done))
     return done
 
 
 async def add_late(connection: AsyncConnection, rows: Sequence[Row]) -> None:
     """Adds those of these fine rows, which are new, whose hours are rolled up already."""
     if rows:
-        done = await rolled_up_before(connection)
+        shared = _before_minute.with_for_update(read=True)
+        done: int = (await connection.scalars(shared)).one()
         await _add(connection, [row for row in rows if row["minute"] < done])
 
 

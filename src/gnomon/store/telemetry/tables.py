@@ -67,7 +67,7 @@ metric_histograms = _of_minutes("metric_histograms", Column("counts", LargeBinar
 histogram_totals = _of_all_time("histogram_totals", Column("counts", LargeBinary, nullable=False))
 
 # Sums of `metric_histograms` over the hour that begins with `minute`, of all instances and
-# experiments, for every hour before that of `rolled_up`, which has one row or none (`roll_ups`).
+# experiments, for every hour before the minute of `rolled_up`, which has one row (`roll_ups`).
 histogram_hours = Table(
     "histogram_hours",
     metadata,

@@ -22,8 +22,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(*_KEY),
     )
     op.create_index("histogram_hours_by_minute", "histogram_hours", ["minute"])
-    op.create_table(
+    rolled_up = op.create_table(
         "rolled_up",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("before_minute", sa.Integer, nullable=False),
     )
+    op.bulk_insert(rolled_up, [{"id": 1, "before_minute": 0}])
