@@ -45,9 +45,10 @@ class Asked(Call):
     def __init__(self, clock):
         super().__init__(REQUEST, b"", clock.monotonic_s())
         self.end = asyncio.get_running_loop().create_future()
+        self.times_sent = 0
 
     def sent(self):
-        pass
+        self.times_sent += 1
 
     def takes(self, body_bytes, /):
         return True
@@ -144,28 +145,56 @@ async def test_a_request_that_waits_for_the_end_of_the_round_was_not_sent():
         assert asked.sent_s >= submitted_s + 0.01
 
 
+async def served_by_another(outbox, server, asked):
+    """The end of a request that goes over a new connection, which is served."""
+    other, _ = await asyncio.get_running_loop().sock_accept(server)
+    with other:
+        other.setblocking(False)
+        while not asked.end.done():
+            outbox.flush()
+            with contextlib.suppress(BlockingIOError):
+                if other.recv(65536):
+                    other.send(ANSWER)
+            await asyncio.sleep(0.001)
+    return await asked.end
+
+
 async def test_a_server_that_leaves_before_a_request_was_written_loses_none():
     async with connected() as (clock, pool, outbox, server, connection):
         asked = Asked(clock)
         pool.submit(asked)
         connection.close()
-        other, _ = await asyncio.get_running_loop().sock_accept(server)
-        with other:
-            other.setblocking(False)
-            while not asked.end.done():
-                outbox.flush()
-                with contextlib.suppress(BlockingIOError):
-                    if other.recv(65536):
-                        other.send(ANSWER)
-                await asyncio.sleep(0.001)
-            assert await asked.end == 200
+        assert await served_by_another(outbox, server, asked) == 200
+        assert asked.times_sent == 1
 
 
-async def test_a_server_that_speaks_before_it_is_asked_still_gets_the_whole_request():
-    async with connected() as (clock, pool, _, _, connection):
+async def test_a_request_goes_elsewhere_where_the_server_speaks_before_it_is_asked():
+    async with connected() as (clock, pool, outbox, server, connection):
         asked = Asked(clock)
         pool.submit(asked)
         connection.send(b"HTTP/1.1 408 Too slow\r\nContent-Length: 0\r\n\r\n")
-        assert await asked.end == 408
-        # Were it left for later it would be written behind the next one's.
-        assert connection.recv(65536) == REQUEST
+        assert await served_by_another(outbox, server, asked) == 200
+        # It was handed over once, as far as its maker is told.
+        assert asked.times_sent == 1
+
+
+@pytest.mark.parametrize("says", [b"220 hello\r\n", b""])
+@pytest.mark.parametrize("rounds", [0, 3])
+async def test_a_server_that_serves_nobody_is_not_tried_without_end(says, rounds):
+    clock = SystemClock()
+    outbox = Outbox(clock.monotonic_s)
+    outbox._is_due = True
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, outbox)
+        asked = Asked(clock)
+        pool.submit(asked)
+        connection, _ = await asyncio.get_running_loop().sock_accept(server)
+        # Before the pool has the connection, or behind.
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        with connection:
+            connection.send(says)
+            if not says:
+                connection.close()
+            assert await asked.end == "refused"

@@ -277,8 +277,11 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._has_ended = True
-        # Half closed: what was asked is still answered.
-        return self._serving is not None or bool(self._intake.requests)
+        # Half closed: what was asked is still answered. Else the transport closes.
+        stays = self._serving is not None or bool(self._intake.requests)
+        if not stays:
+            self._outbox.flush()
+        return stays
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._clients.open.discard(self)
@@ -349,6 +352,8 @@ class ClientConnection(asyncio.Protocol):
         except Exception:
             log.exception("a request failed", url=request.url[:200])
             if self._serving is request:
+                # An answer may still come for it, which is not to meet the next request.
+                request.keeps_alive = False
                 self._clients.front.refuse(self, runtime_errors.service_unavailable("Try again."))
             return
         if exchange is not None and exchange.client is self:

@@ -158,8 +158,6 @@ class DataPlane:
         try:
             self.mirror.offer(exchange, call.sent_s)
         except Exception:
-            # The copy ends here, whatever is wrong with it; production's answer comes.
-            exchange.copy_is_open = False
             log.exception("a copy failed", request_id=exchange.event_id.decode())
 
     def answered(self, call: _Production, answer: UpstreamAnswer, at_s: float) -> None:

@@ -78,7 +78,6 @@ class Pool:
         sends_copies: bool = False,
     ) -> None:
         self.write = outbox.write_copy if sends_copies else outbox.write_message
-        self.flush = outbox.flush_all
         self.meter = meter
         self.on_use: Callable[[], None] | None = None
         self._budget = budget
@@ -216,8 +215,9 @@ class Pool:
     def submit_again(self, connection: UpstreamConnection, call: Call) -> None:
         """Its connection was lost before anything was written."""
         self._busy.pop(connection, None)
-        self._waiting.append(call)
-        self._connect_for_waiting()
+        # It is older than what waits.
+        self._waiting.appendleft(call)
+        self._serve_waiting()
 
     def failed(self, connection: UpstreamConnection, call: Call, failure: Failure) -> None:
         self._busy.pop(connection, None)
@@ -235,9 +235,11 @@ class Pool:
 
     def _send(self, connection: UpstreamConnection, call: Call, now_s: float) -> None:
         self._busy[connection] = None
+        is_first = not call.sent_s
         call.sent_s = now_s
         connection.send(call)
-        call.sent()
+        if is_first:
+            call.sent()
 
     def _serve_waiting(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -310,8 +312,8 @@ class Pool:
         now_s = self._clock.monotonic_s()
         self._backs_off_until_s = 0.0
         if not connection.is_reusable:
-            # Lost before it was used.
-            self._connect_for_waiting()
+            # Lost before it was used: who accepts so would be tried without end.
+            self._connect_failed("refused")
             return
         self._connections.add(connection)
         self._tell_budget()
