@@ -13,14 +13,12 @@ from bench.kit.collector import BenchedCollector, running_collector
 from bench.kit.load import Payload
 from bench.kit.machine import Cores
 from bench.kit.payloads import ANSWER, LARGE, SMALL
+from bench.kit.process import cpu_s
 from bench.kit.rounds import in_turn
 from bench.kit.s3 import placed, running_s3
 from gnomon.settings import ObjectsSettings
 
 _WARM_UP = 20
-# Both bodies of an exchange: 300 bytes, and 64 KiB.
-SMALL_BYTES = len(SMALL.body) + len(ANSWER)
-LARGE_BYTES = len(LARGE.body) + len(ANSWER)
 
 
 @dataclass
@@ -36,6 +34,13 @@ class Case:
     exchanges: int
     per_s: list[float] = field(default_factory=list)
     per_cpu_s: list[float] = field(default_factory=list)
+    # By CPU time of the store's own server, where it has one.
+    per_server_cpu_s: list[float] = field(default_factory=list)
+
+    @property
+    def exchange_bytes(self) -> int:
+        """Both bodies."""
+        return len(self.payload.body) + len(ANSWER)
 
 
 def collect(directory: Path, cores: Cores, share: float, rounds: int) -> Sequence[Case]:
@@ -47,34 +52,38 @@ def collect(directory: Path, cores: Cores, share: float, rounds: int) -> Sequenc
         Case("directory_64k", "a directory, 64 KiB", "directory", LARGE, large),
         Case("s3_64k", "S3, 64 KiB", "s3", LARGE, large),
     ]
-    with _collectors(directory, cores) as collectors:
+    with _standing(directory, cores) as (collectors, server_pid):
         for case in cases:
             collectors[case.store].take(filled(directory / case.store, case.payload, _WARM_UP))
         for number in range(rounds):
             for case in in_turn(cases, number):
-                _take(case, collectors[case.store], directory / case.store)
+                _take(case, collectors[case.store], directory / case.store, server_pid)
     return cases
 
 
 @contextlib.contextmanager
-def _collectors(directory: Path, cores: Cores) -> Iterator[dict[str, BenchedCollector]]:
-    """One for each store; the other rests while one works."""
+def _standing(directory: Path, cores: Cores) -> Iterator[tuple[dict[str, BenchedCollector], int]]:
+    """A collector for each store, one of which rests while the other works; the S3 server's id."""
     objects = {"directory": ObjectsSettings(), "s3": placed()}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(running_s3(directory / "server", cores.rest, objects["s3"]))
+        server_pid = stack.enter_context(
+            running_s3(directory / "server", cores.rest, objects["s3"])
+        )
         found = {}
         for store, settings in objects.items():
             data = directory / store / "data"
             data.mkdir(parents=True)
             found[store] = stack.enter_context(running_collector(data, cores.measured, settings))
-        yield found
+        yield found, server_pid
 
 
-def _take(case: Case, collector: BenchedCollector, directory: Path) -> None:
+def _take(case: Case, collector: BenchedCollector, directory: Path, server_pid: int) -> None:
     left = filled(directory, case.payload, case.exchanges)
-    before_s = collector.cpu_s()
+    before_s, server_before_s = collector.cpu_s(), cpu_s(server_pid)
     taken_s = collector.take(left)
     case.per_s.append(case.exchanges / taken_s)
     case.per_cpu_s.append(case.exchanges / (collector.cpu_s() - before_s))
+    if case.store == "s3":
+        case.per_server_cpu_s.append(case.exchanges / (cpu_s(server_pid) - server_before_s))
     # What was written is not to fill the disk.
     shutil.rmtree(collector.layout.objects, ignore_errors=True)

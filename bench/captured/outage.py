@@ -29,7 +29,10 @@ from gnomon.model.snapshot import Capture
 from gnomon.settings import MIB, SpoolSettings
 from gnomon.spool.incarnation import backlog, incarnations, segments
 
-SEGMENT_AGE_S = 1.0
+RATE_PER_S = 1_000
+# Of bodies of 64 KiB.
+LONG_RATE_PER_S = 100
+_SEGMENT_AGE_S = 1.0
 # Traffic comes in runs of the load generator, one right after another (s).
 _RUN_S = 2.0
 # A spool is caught up when nothing in it is older: a segment that has just been closed may wait
@@ -65,16 +68,16 @@ class Memory:
     dropped: float
 
 
-def catch_up(rig: Rig, directory: Path, rate_per_s: int, outage_s: float) -> CaughtUp:
+def catch_up(rig: Rig, directory: Path, outage_s: float) -> CaughtUp:
     """An outage, and how fast its backlog goes while as many exchanges come as before."""
     objects, data, s3 = placed(), directory / "data", directory / "s3"
-    spool = SpoolSettings(segment_age_s=SEGMENT_AGE_S)
+    spool = SpoolSettings(segment_age_s=_SEGMENT_AGE_S)
     with contextlib.ExitStack() as stack:
         router = stack.enter_context(_router(rig, data, spool))
         root = router.layout.spool
         with running_s3(s3, rig.cores.rest, objects):
             stack.enter_context(running_collector(data, rig.cores.measured, objects))
-            reached_per_s = stack.enter_context(_traffic(rig, router, rate_per_s))
+            reached_per_s = stack.enter_context(_traffic(rig, router))
             _wait(lambda: _is_collected(root), "The collector takes nothing from the spool.")
         gone_s = time.monotonic()
         time.sleep(outage_s)
@@ -94,10 +97,10 @@ def catch_up(rig: Rig, directory: Path, rate_per_s: int, outage_s: float) -> Cau
     )
 
 
-def long_outage(rig: Rig, directory: Path, rate_per_s: int, outage_s: float) -> Memory:
+def long_outage(rig: Rig, directory: Path, outage_s: float) -> Memory:
     """Bodies of 64 KiB, a store that is never there, and a bound of the spool that is soon met."""
     data = directory / "data"
-    spool = SpoolSettings(segment_age_s=SEGMENT_AGE_S, max_bytes=BOUND_BYTES)
+    spool = SpoolSettings(segment_age_s=_SEGMENT_AGE_S, max_bytes=BOUND_BYTES)
     with (
         _router(rig, data, spool) as router,
         running_collector(data, rig.cores.measured, placed()) as collector,
@@ -106,7 +109,7 @@ def long_outage(rig: Rig, directory: Path, rate_per_s: int, outage_s: float) -> 
         watches = Watch(router.pid), Watch(collector.pid)
         watching = [pool.submit(watch.run_for, outage_s) for watch in watches]
         measure_latency(
-            router.url(_NAME), LARGE, rate_per_s, outage_s, rig.cores.rest, rig.directory
+            router.url(_NAME), LARGE, LONG_RATE_PER_S, outage_s, rig.cores.rest, rig.directory
         )
         for one in watching:
             one.result()
@@ -122,7 +125,7 @@ def _router(
 
 
 @contextlib.contextmanager
-def _traffic(rig: Rig, router: BenchedRouter, rate_per_s: int) -> Iterator[list[float]]:
+def _traffic(rig: Rig, router: BenchedRouter) -> Iterator[list[float]]:
     """Small requests at a rate until the block ends; the rate that was reached, run by run."""
     reached_per_s: list[float] = []
     ending = threading.Event()
@@ -130,7 +133,7 @@ def _traffic(rig: Rig, router: BenchedRouter, rate_per_s: int) -> Iterator[list[
 
     def ask() -> None:
         while not ending.is_set():
-            found = measure_latency(url, SMALL, rate_per_s, _RUN_S, rig.cores.rest, rig.directory)
+            found = measure_latency(url, SMALL, RATE_PER_S, _RUN_S, rig.cores.rest, rig.directory)
             reached_per_s.append(found.requests_per_s)
 
     with ThreadPoolExecutor(1) as pool:

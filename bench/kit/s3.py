@@ -26,15 +26,17 @@ def placed() -> ObjectsSettings:
 
 
 @contextlib.contextmanager
-def running_s3(directory: Path, cores: frozenset[int], objects: ObjectsSettings) -> Iterator[None]:
-    """It answers and has its bucket. What it holds in the directory stays for the next one."""
+def running_s3(directory: Path, cores: frozenset[int], objects: ObjectsSettings) -> Iterator[int]:
+    """Its process id, once it answers and has its bucket. What it holds in the directory stays for
+    the next one.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     port = int(objects.endpoint.rpartition(":")[2])
     command = seaweedfs.prepare(port, BUCKET, directory)
     log = directory / "log"
     with running(["env", "--chdir", str(directory), *command], cores, log) as process:
         wait_until(process, log, "SeaweedFS", lambda: _has_bucket(objects.endpoint))
-        yield
+        yield process.pid
 
 
 def _has_bucket(endpoint: str) -> bool:
