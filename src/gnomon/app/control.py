@@ -174,9 +174,9 @@ async def main(settings: Settings, orders: Orders) -> None:
             found = await routing.changes_since(connection, version)
         return await frame_keys.told(found)
 
-    async def reached(barrier_id: str) -> frozenset[str]:
+    async def reached(barrier_id: str, capture_id: str | None) -> frozenset[str]:
         async with telemetry.reading() as connection:
-            return await queries.reached_barrier(connection, barrier_id)
+            return await queries.reached_barrier(connection, barrier_id, capture_id)
 
     async def finished(ids: Collection[str]) -> frozenset[str]:
         async with telemetry.reading() as connection:

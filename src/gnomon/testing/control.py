@@ -175,7 +175,7 @@ class ControlInProcess(ControlClient):
         return dict(parsed)
 
 
-async def no_incarnations(_: object) -> frozenset[str]:
+async def no_incarnations(*_: object) -> frozenset[str]:
     """Where there are no routers, none has reached or finished anything."""
     return frozenset()
 
@@ -192,7 +192,7 @@ class Surroundings:
     clock: FakeClock
     host: Host
     transactions: Transactions
-    reached: Callable[[str], Awaitable[frozenset[str]]] = no_incarnations
+    reached: Callable[[str, str | None], Awaitable[frozenset[str]]] = no_incarnations
     finished: Callable[[Collection[str]], Awaitable[frozenset[str]]] = no_incarnations
     at_end: Callable[[ExperimentRecord], Awaitable[None]] = no_guardrail
 
