@@ -20,7 +20,7 @@ from gnomon.settings import SpoolSettings
 from gnomon.spool.frames import Exchange, Noise, Pair
 from gnomon.spool.incarnation import END_NAME, segments
 from gnomon.spool.sealing import FrameOpener, FrameSeal
-from gnomon.spool.segment import FILE_HEAD, OPEN_SUFFIX
+from gnomon.spool.segment import FILE_HEAD, OPEN_SUFFIX, SegmentReader
 from gnomon.spool.writer import SpoolWriter
 from gnomon.stats.state import decode
 from gnomon.store.database import Database, sqlite_url
@@ -715,14 +715,18 @@ async def test_a_dead_router_holds_up_only_whose_records_it_has(world):
         ]
 
 
-async def test_while_one_destination_rests_others_get_what_is_new_and_nothing_twice(world):
+async def test_while_one_destination_rests_others_get_what_is_new_and_nothing_twice(
+    world, monkeypatch
+):
     puts = []
-    world.objects.step = lambda: None
     put = world.objects.put
 
     async def noted_put(url, data):
         puts.append(url.split("/")[3])
         await put(url, data)
+
+    def unread(reader):
+        raise AssertionError(f"{reader.path} is read again")
 
     world.objects.put = noted_put
     world.objects.away = "s3://bucket/ill"
@@ -742,8 +746,11 @@ async def test_while_one_destination_rests_others_get_what_is_new_and_nothing_tw
 
             await _until(reached)
             assert await world.invocations() == number + 1
-        # No time passed: it was tried once.
+        # No time passed: it was tried once. What only waits for it is not read again.
         assert sorted(puts) == ["ill", "well", "well", "well"]
+        with monkeypatch.context() as patched:
+            patched.setattr(SegmentReader, "__iter__", unread)
+            await collector._collect_due()
         now[0] = 1.0
         await collector._collect_due()
         assert sorted(puts) == ["ill", "ill", "well", "well", "well"]
