@@ -47,7 +47,7 @@ from gnomon.control.transactions import Transactions
 from gnomon.control.usage_watch import UsageParts, UsageWatch
 from gnomon.control.warnings import Warnings
 from gnomon.control.watch import Watch
-from gnomon.errors import GnomonError, ModelDataUnavailable
+from gnomon.errors import GnomonError, ModelDataNotKept, ModelDataUnavailable
 from gnomon.hosting import artifacts, serving_archive
 from gnomon.hosting.choice import HostByRuntime
 from gnomon.hosting.external import ExternalHost
@@ -56,7 +56,7 @@ from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
-from gnomon.hosting.volumes import Volumes
+from gnomon.hosting.volumes import NoRoomInMemory, Volumes, owner_of
 from gnomon.model import instance_types
 from gnomon.model.analysis import default_settings
 from gnomon.model.arn import Account
@@ -117,10 +117,32 @@ class Archives:
             empty = self._layout.models / "none" / "model"
             empty.mkdir(parents=True, exist_ok=True)
             return empty
-        root = self._layout.models
         if in_memory_of is not None:
-            root = await asyncio.to_thread(self._volumes.make, in_memory_of)
-        return await artifacts.prepare(url, self._fetch, root, self._settings.hosting)
+            return await self._prepare_in_memory(url, in_memory_of)
+        return await artifacts.prepare(
+            url, self._fetch, self._layout.models, self._settings.hosting
+        )
+
+    async def _prepare_in_memory(self, url: str, instance_id: str) -> Path:
+        """Raises NoRoomInMemory: others may have taken what room there was when it was named, and
+        what an archive unpacks to shows only now.
+        """
+        try:
+            needed_bytes = await artifacts.size_bytes(url, self._objects.size_bytes)
+        except (GnomonError, OSError):
+            # To get it will say what is wrong.
+            needed_bytes = 0
+        root = await asyncio.to_thread(self._volumes.make, instance_id, needed_bytes)
+        try:
+            return await artifacts.prepare(url, self._fetch, root, self._settings.hosting)
+        except ModelDataNotKept as error:
+            if not error.is_for_want_of_space:
+                raise
+            memory = self._settings.hosting.memory_directory
+            raise NoRoomInMemory(
+                f"What the model data at {url} unpacks to does not fit into {memory}, which is in "
+                "memory: free some, enlarge it, or ask for fewer instances."
+            ) from error
 
     async def check(self, url: str | None) -> None:
         """Raises GnomonError unless there is something at the URL, or there is none."""
@@ -150,7 +172,8 @@ async def main(settings: Settings, orders: Orders) -> None:
     await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
     keys = open_keys(settings)
     objects = open_objects(settings, keys)
-    volumes = Volumes(Path(settings.hosting.memory_directory), settings.data_dir)
+    owner = await asyncio.to_thread(owner_of, settings.data_dir)
+    volumes = Volumes(Path(settings.hosting.memory_directory), owner)
     async with state.reading() as connection:
         living = await instances_of(connection, statuses=LIVE_INSTANCE)
     await asyncio.to_thread(volumes.keep_only, {instance.id for instance in living})

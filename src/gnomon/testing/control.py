@@ -37,7 +37,7 @@ from gnomon.errors import GnomonError, ModelDataNotFound
 from gnomon.hosting.host import Host
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.session import boot_id
-from gnomon.hosting.volumes import Volumes
+from gnomon.hosting.volumes import Volumes, owner_of
 from gnomon.model.arn import Account
 from gnomon.model.records import ExperimentRecord
 from gnomon.model.snapshot import Update
@@ -227,7 +227,7 @@ def put_together(
         await check_model_data(model_data_url)
         if model_data_url and ENDLESS in model_data_url:
             await asyncio.Event().wait()
-        return directory if in_memory_of is None else volumes.make(in_memory_of)
+        return directory if in_memory_of is None else volumes.make(in_memory_of, 0)
 
     routers = RouterRegister(transactions, around.reached, around.finished)
     loops: list[ControlLoop] = []
@@ -331,7 +331,7 @@ async def running_control(
 
 
 def _volumes(directory: Path) -> Volumes:
-    return Volumes(Path(HostingSettings.memory_directory), directory)
+    return Volumes(Path(HostingSettings.memory_directory), owner_of(directory))
 
 
 @cache
