@@ -6,6 +6,7 @@ closed each second, not each minute, so that an outage of seconds has as many as
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -25,9 +26,12 @@ from bench.kit.s3 import placed, running_s3
 from bench.kit.watch import Watch
 from bench.kit.way import Rig
 from gnomon.model import metric
+from gnomon.model.layout import Layout
 from gnomon.model.snapshot import Capture
 from gnomon.settings import MIB, SpoolSettings
 from gnomon.spool.incarnation import backlog, incarnations, segments
+from gnomon.store.database import Database, sqlite_url
+from gnomon.store.telemetry import queries
 
 RATE_PER_S = 1_000
 # Of bodies of 64 KiB.
@@ -113,8 +117,19 @@ def long_outage(rig: Rig, directory: Path, outage_s: float) -> Memory:
         )
         for one in watching:
             one.result()
-        dropped = router.counted([metric.CAPTURES_LOST])[metric.CAPTURES_LOST]
+        dropped = asyncio.run(_dropped(router.layout))
     return Memory(*watches, dropped=dropped)
+
+
+async def _dropped(layout: Layout) -> float:
+    """What the collector has read so far, which goes on with all but objects."""
+    database = Database(sqlite_url(layout.telemetry_file))
+    try:
+        async with database.reading() as connection:
+            found = await queries.totals(connection)
+    finally:
+        await database.close()
+    return sum(total.counts.get(metric.CAPTURES_LOST, 0) for total in found)
 
 
 def _router(
