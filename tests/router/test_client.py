@@ -126,13 +126,15 @@ async def test_continue_waits_for_the_answer_before_it(rig, model):
 @pytest.mark.parametrize(
     "data",
     [
-        f"POST {URL} HTTP/1.1\r\nContent-Length: 100001\r\n\r\n".encode(),
+        f"POST {URL} HTTP/1.1\r\nContent-Length: 400001\r\n\r\n".encode(),
         f"POST {URL} HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 100001\r\n\r\n".encode(),
         f"POST {URL} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-        + b"10000\r\n%b\r\n" % (b"x" * 65536) * 2,
+        + b"10000\r\n%b\r\n" % (b"x" * 65536) * 7,
     ],
 )
-async def test_a_body_over_the_limit_gets_413_and_the_end(rig, model, data):
+async def test_a_body_far_over_the_limit_or_that_may_not_come_gets_413_and_the_end(
+    rig, model, data
+):
     async with rig.client() as client:
         answer = await client.ask(data)
         assert answer.status == 413
@@ -140,6 +142,28 @@ async def test_a_body_over_the_limit_gets_413_and_the_end(rig, model, data):
         assert answer.headers["connection"] == "close"
         assert await client.is_closed()
     assert model.requests == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        invocation("demo", b"x" * 100_001),
+        invocation("demo", b"x" * 400_000),
+        f"POST {URL} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        + b"10000\r\n%b\r\n" % (b"x" * 65536) * 2
+        + b"0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 100001\r\n\r\n" + b"x" * 100_001,
+    ],
+)
+async def test_a_connection_goes_on_behind_a_body_over_the_limit(rig, model, data):
+    async with rig.client() as client:
+        await client.send(invocation("demo", b"before"))
+        assert (await client.read()).body == b"before"
+        answer = await client.ask(data)
+        assert answer.status == 413
+        assert "connection" not in answer.headers
+        assert (await client.ask(invocation("demo", b"behind"))).body == b"behind"
+    assert [request.body for request in model.requests] == [b"before", b"behind"]
 
 
 async def test_an_answer_to_a_body_over_the_limit_outlives_the_rest_of_the_body(rig):
@@ -188,7 +212,8 @@ async def test_what_follows_a_request_does_not_spoil_its_answer(rig):
 
 async def test_a_head_over_the_limit_gets_431(rig):
     async with rig.client() as client:
-        assert (await client.ask(invocation("demo", b"", x="y" * 3000))).status == 431
+        assert (await client.ask(invocation("demo", b"x", x="y" * 3000))).status == 431
+        assert (await client.ask(invocation("demo", b"behind"))).body == b"behind"
 
 
 async def test_a_head_without_end_gets_431(rig):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gnomon.router.client import ClientConnection, Clients
+from gnomon.router.outbox import Outbox
 from gnomon.settings import RouterSettings
 from gnomon.testing.raw_http import invocation
 
@@ -66,7 +67,7 @@ class Connected:
         self.now_s = 0.0
         self.front = Answering()
         self.transport = ScriptedTransport()
-        clients = Clients(self.front, SETTINGS, lambda: self.now_s)
+        clients = Clients(self.front, SETTINGS, lambda: self.now_s, Outbox(lambda: self.now_s))
         self.connection = ClientConnection(clients)
         self.connection.connection_made(self.transport)
 

@@ -186,7 +186,7 @@ def test_each_message_is_read_once_and_written_once(tmp_path, mirrored, bound):
     assert bound <= writes < bound + 0.1
 
 
-# Measured: 122, 217 and 239.
+# Measured: 124, 220 and 242.
 @pytest.mark.parametrize(
     ("mirrored", "captured", "bound"),
     [(False, False, 128), (True, False, 223), (True, True, 247)],
@@ -197,10 +197,10 @@ def test_a_request_takes_no_more_function_calls(tmp_path, mirrored, captured, bo
 
 
 def test_an_open_request_takes_few_blocks_of_memory_and_gives_them_back(tmp_path):
-    # Measured: 27.2, and 0.2 to 0.5.
+    # Measured: 26.9 to 28.5, and up to 1.1: each connection keeps the time of its last answer.
     held, left = on_uvloop(count_blocks(tmp_path, mirrored=True, captured=True))
-    assert 10 < held <= 29
-    assert left < 1
+    assert 10 < held <= 30
+    assert left < 1.5
 
 
 def test_a_body_is_held_once_for_production_shadow_and_capture(tmp_path):

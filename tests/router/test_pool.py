@@ -1,13 +1,14 @@
 import asyncio
+import contextlib
 import socket
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from gnomon.app.machine import SystemClock
 from gnomon.router.call import Call
+from gnomon.router.outbox import Outbox
 from gnomon.router.pool import Pool, PoolLimits
 
 LIMITS = PoolLimits(
@@ -19,6 +20,29 @@ LIMITS = PoolLimits(
 )
 REQUEST = b"POST /invocations HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def lane(clock):
+    return Outbox(clock.monotonic_s).first
+
+
+@contextlib.asynccontextmanager
+async def connected():
+    """A pool with a free connection, whose server end is given too, and an outbox that waits."""
+    clock = SystemClock()
+    outbox = Outbox(clock.monotonic_s)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, outbox.first)
+        first = Asked(clock)
+        pool.submit(first)
+        connection = await accept_and_answer(server)
+        assert await first.end == 200
+        # Nobody else ends this round.
+        outbox.is_due = True
+        yield clock, pool, outbox, server, connection
+        connection.close()
+        pool.abort()
 
 
 class Asked(Call):
@@ -52,7 +76,7 @@ async def test_a_server_that_dies_right_after_its_answer_gets_nothing_more():
     clock = SystemClock()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock)
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, lane(clock))
         first = Asked(clock)
         pool.submit(first)
         connection = await accept_and_answer(server)
@@ -73,7 +97,7 @@ async def test_a_connection_is_not_too_late_because_this_process_was_held_up(rou
     limits = replace(LIMITS, connect_time_limit_s=0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock)
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock, lane(clock))
         asked = Asked(clock)
         pool.submit(asked)
         # How far connecting has come by then.
@@ -88,14 +112,58 @@ async def test_a_connection_is_not_too_late_because_this_process_was_held_up(rou
 async def test_a_connect_that_nobody_accepts_ends_at_its_time_limit():
     clock = SystemClock()
     limits = replace(LIMITS, connect_time_limit_s=0.1)
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as stack:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as server,
+        contextlib.ExitStack() as stack,
+    ):
         # A full backlog: what comes now waits for its handshake.
         for _ in range(2):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(server.getsockname())
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock)
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock, lane(clock))
         asked = Asked(clock)
         pool.submit(asked)
         assert await asked.end == "connect_deadline"
         assert pool.is_at_rest
+
+
+async def test_a_request_that_waits_for_the_end_of_the_round_was_not_sent():
+    async with connected() as (clock, pool, outbox, _, connection):
+        asked = Asked(clock)
+        pool.submit(asked)
+        submitted_s = asked.sent_s
+        with pytest.raises(BlockingIOError):
+            connection.recv(1)
+        await asyncio.sleep(0.01)
+        outbox.flush()
+        assert await asyncio.get_running_loop().sock_recv(connection, 65536) == REQUEST
+        # Its latency begins when it was written.
+        assert asked.sent_s >= submitted_s + 0.01
+
+
+async def test_a_server_that_leaves_before_a_request_was_written_loses_none():
+    async with connected() as (clock, pool, outbox, server, connection):
+        asked = Asked(clock)
+        pool.submit(asked)
+        connection.close()
+        other, _ = await asyncio.get_running_loop().sock_accept(server)
+        with other:
+            other.setblocking(False)
+            while not asked.end.done():
+                outbox.flush()
+                with contextlib.suppress(BlockingIOError):
+                    if other.recv(65536):
+                        other.send(ANSWER)
+                await asyncio.sleep(0.001)
+            assert await asked.end == 200
+
+
+async def test_a_server_that_speaks_before_it_is_asked_still_gets_the_whole_request():
+    async with connected() as (clock, pool, _, _, connection):
+        asked = Asked(clock)
+        pool.submit(asked)
+        connection.send(b"HTTP/1.1 408 Too slow\r\nContent-Length: 0\r\n\r\n")
+        assert await asked.end == 408
+        # Were it left for later it would be written behind the next one's.
+        assert connection.recv(65536) == REQUEST

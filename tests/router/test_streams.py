@@ -337,9 +337,10 @@ async def test_a_slow_client_slows_the_model_and_gets_all(rig, model):
         assert (await client.ask(invocation("demo", b"next"))).body == b"next"
 
 
+@pytest.mark.slow
 async def test_what_a_client_does_not_take_costs_the_model_no_time(tmp_path, model):
     faucet = model.behaviour = Faucet()
-    settings = RouterSettings(stream_time_limit_s=0.2, drain_idle_s=0.0)
+    settings = RouterSettings(stream_time_limit_s=1.0, drain_idle_s=0.0)
     async with running_router(tmp_path, settings=settings) as rig:
         await rig.apply(endpoint("demo", variant("AllTraffic", model.port)))
         async with rig.client() as client:
@@ -352,7 +353,7 @@ async def test_what_a_client_does_not_take_costs_the_model_no_time(tmp_path, mod
             await until(lambda: connection._is_writing_held)
             held_since_s = time.monotonic()
             # Several sweeps past the limit.
-            await until(lambda: time.monotonic() - held_since_s > 0.5)
+            await until(lambda: time.monotonic() - held_since_s > 1.5)
             events = Events(client)
             total = 0
             while total < 40_000_000:
@@ -364,7 +365,7 @@ async def test_what_a_client_does_not_take_costs_the_model_no_time(tmp_path, mod
         rig.flush()
     counts = rig.spool.counts("v-AllTraffic")
     assert counts[metric.FAILED_PREFIX + "deadline"] == 1
-    assert counts[metric.MODEL_LATENCY_US + metric.SUM_SUFFIX] < (took_s - 0.5) * 1e6
+    assert counts[metric.MODEL_LATENCY_US + metric.SUM_SUFFIX] < (took_s - 1.5) * 1e6
 
 
 # Clients are looked at once a second.

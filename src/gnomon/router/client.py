@@ -21,11 +21,10 @@ from gnomon.router.call import Source
 from gnomon.router.exchange import Exchange
 from gnomon.router.front import Front
 from gnomon.router.intake import Intake
+from gnomon.router.outbox import Outbox
 from gnomon.router.request import Request
 from gnomon.settings import RouterSettings
 
-# Up to this many bytes, copying a body behind its head costs less than a second buffer to write.
-_JOINED_BYTES = 16 * 1024
 # After an answer that ends a connection its input is thrown away, or the answer could be lost to a
 # reset: once it is written for so long (s), and while something comes at least this often (s).
 _LINGER_S = 30.0
@@ -44,6 +43,7 @@ class Clients:
     front: Front
     settings: RouterSettings
     monotonic_s: Callable[[], float]
+    outbox: Outbox
     # Puts a connection behind something, such as TLS, that gives it the transport's bytes.
     cover: Callable[[asyncio.Protocol], asyncio.Protocol] | None = None
     # None: nothing is noted.
@@ -81,6 +81,7 @@ class ClientConnection(asyncio.Protocol):
         "_is_reading_held",
         "_is_writing_held",
         "_last_byte_s",
+        "_outbox",
         "_serving",
         "_serving_since_s",
         "_since_s",
@@ -95,6 +96,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
+        self._outbox = clients.outbox
         self._intake = Intake(clients.settings)
         self._serving: Request | None = None
         self._exchange: Exchange | None = None
@@ -141,10 +143,7 @@ class ClientConnection(asyncio.Protocol):
         head += _connection_line(request, closes=closes)
         if request.method == b"HEAD":
             body = b""
-        if len(body) <= _JOINED_BYTES:
-            self._transport.write(head + body)
-        else:
-            self._transport.writelines((head, body))
+        self._outbox.first.write_message(self._transport, head, body)
         log = self._clients.access_log
         if log is not None:
             log.note(request, head, len(body), self._serving_since_s)
@@ -165,7 +164,7 @@ class ClientConnection(asyncio.Protocol):
         head += _connection_line(request, closes=not request.keeps_alive)
         self._since_s = self._clients.monotonic_s()
         self._head = head
-        self._transport.write(head)
+        self._send(head)
 
     def write(self, data: bytes) -> None:
         """More of the answer that was begun, at least a byte."""
@@ -177,7 +176,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._streamed_bytes += len(data)
-        self._transport.write(data)
+        self._send(data)
 
     def end(self) -> None:
         """The answer that was begun is whole."""
@@ -186,9 +185,12 @@ class ClientConnection(asyncio.Protocol):
             return
         self._source = None
         if self._is_chunked and not self._transport.is_closing():
-            self._transport.write(b"0\r\n\r\n")
+            self._send(b"0\r\n\r\n")
         self._note_stream(request, "")
         self._answered(closes=not request.keeps_alive)
+
+    def _send(self, data: bytes) -> None:
+        self._outbox.first.write(self._transport, data)
 
     def _note_stream(self, request: Request, ended: str) -> None:
         head, self._head = self._head, b""
@@ -205,6 +207,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _answered(self, *, closes: bool) -> None:
         self._serving = None
+        self._outbox.open -= 1
         self._exchange = None
         self._since_s = self._clients.monotonic_s()
         if closes:
@@ -213,6 +216,8 @@ class ClientConnection(asyncio.Protocol):
             self._go_on()
 
     def close(self) -> None:
+        """Once what waits in the outbox is written."""
+        self._outbox.flush()
         self._transport.close()
 
     def abort(self) -> None:
@@ -280,6 +285,7 @@ class ClientConnection(asyncio.Protocol):
         self._intake.requests.clear()
         request, self._serving = self._serving, None
         if request is not None:
+            self._outbox.open -= 1
             self._note_stream(request, "client_stalled" if self._has_stalled else "client_left")
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -322,18 +328,22 @@ class ClientConnection(asyncio.Protocol):
         elif intake.refusal is not None:
             self._refuse(intake.refusal)
         elif self._has_ended:
-            self._transport.close()
+            self.close()
         else:
             if self._is_reading_held:
                 self._hold_reading(held=False)
             if intake.continue_is_due and not self._transport.is_closing():
                 intake.continue_is_due = False
-                self._transport.write(_CONTINUE)
+                self._send(_CONTINUE)
 
     def _serve(self, request: Request) -> None:
         self._serving = request
+        self._outbox.open += 1
         if self._clients.access_log is not None:
             self._serving_since_s = self._clients.monotonic_s()
+        if request.refusal is not None:
+            self._clients.front.refuse(self, request.refusal)
+            return
         try:
             exchange = self._clients.front.serve(self, request)
         except Exception:
@@ -347,6 +357,7 @@ class ClientConnection(asyncio.Protocol):
     def _refuse(self, failure: RuntimeFailure) -> None:
         """Answer what is no request, and end the connection."""
         self._serving = Request(b"", b"", [], keeps_alive=False)
+        self._outbox.open += 1
         self._clients.front.refuse(self, failure)
 
     def _end(self) -> None:
@@ -355,8 +366,9 @@ class ClientConnection(asyncio.Protocol):
         self._is_lingering = True
         self._last_byte_s = self._since_s
         if self._has_ended:
-            self._transport.close()
+            self.close()
         elif not self._transport.is_closing():
+            self._outbox.flush()
             self._transport.write_eof()
             self._hold_reading(held=False)
 

@@ -27,12 +27,17 @@ _VERSION = runtime_errors.validation_error("Gnomon speaks HTTP/1.1 and HTTP/1.0.
 _CODING = runtime_errors.validation_error("A body can be chunked, and not otherwise coded.", 501)
 _HEAD_TOO_LONG = runtime_errors.validation_error("The request's head is too long.", status=431)
 
+# A body that is too long is passed over, so that the connection can go on, up to so many times the
+# limit.
+_PASSED_OVER = 4
+
 # What of a request has come: nothing, some of its head, some of its body.
 Reading = Literal["idle", "head", "body"]
 
 
 class Intake:
     """`requests` are whole, in order; behind them `refusal`, once there is one, is the last answer.
+    A request that is refused for itself has a `refusal` of its own, and no body.
 
     `is_new`: a request has begun since its owner looked. `continue_is_due`: the client waits to be
     told to send the body.
@@ -125,10 +130,16 @@ class Intake:
             # What the body is would be lost on the way to the model; HTTP/1.0 has no codings.
             self.refusal = _CODING
         if self._head_bytes > limits.max_head_bytes < request.head_bytes():
-            self.refusal = _HEAD_TOO_LONG
+            request.refusal = _HEAD_TOO_LONG
         elif request.content_length > limits.max_body_bytes:
-            self.refusal = runtime_errors.body_too_long(limits.max_body_bytes)
-        elif parser.should_upgrade():
+            request.refusal = runtime_errors.body_too_long(limits.max_body_bytes)
+        if request.refusal is not None and (
+            # Whether the body comes is not known then.
+            request.expects_continue
+            or request.content_length > limits.max_body_bytes * _PASSED_OVER
+        ):
+            self.refusal = request.refusal
+        if parser.should_upgrade():
             request.keeps_alive = False
             if request.method not in {b"GET", b"HEAD"}:
                 # The parser would pass its body over.
@@ -144,10 +155,15 @@ class Intake:
         self.continue_is_due = False
         self._body_bytes += len(body)
         limit = self._limits.max_body_bytes
-        if self._body_bytes <= limit:
+        request = self._request
+        if self._body_bytes > limit:
+            self._body = []
+            if request is not None and request.refusal is None:
+                request.refusal = runtime_errors.body_too_long(limit)
+            if self.refusal is None and self._body_bytes > limit * _PASSED_OVER:
+                self.refusal = runtime_errors.body_too_long(limit)
+        elif request is not None and request.refusal is None:
             self._body.append(body)
-        elif self.refusal is None:
-            self.refusal = runtime_errors.body_too_long(limit)
 
     def on_message_complete(self) -> None:
         self.reading = "idle"

@@ -22,6 +22,7 @@ from gnomon.model.socket_name import short_name
 from gnomon.router.call import Call, UpstreamAnswer
 from gnomon.router.decide import Failure
 from gnomon.router.descriptors import ConnectionBudget
+from gnomon.router.outbox import Lane
 from gnomon.router.upstream import UpstreamConnection
 
 # After a failed connect nothing new is tried for so long (s) where a caller asks `backs_off_for`.
@@ -70,9 +71,11 @@ class Pool:
         keep_alive_s: float,
         limits: PoolLimits,
         clock: Clock,
+        lane: Lane,
         meter: ReadMeter | None = None,
         budget: ConnectionBudget | None = None,
     ) -> None:
+        self.lane = lane
         self.meter = meter
         self.on_use: Callable[[], None] | None = None
         self._budget = budget
@@ -206,6 +209,12 @@ class Pool:
         call.answered(answer, now_s)
         if self._waiting:
             self._serve_waiting()
+
+    def submit_again(self, connection: UpstreamConnection, call: Call) -> None:
+        """Its connection was lost before anything was written."""
+        self._busy.pop(connection, None)
+        self._waiting.append(call)
+        self._connect_for_waiting()
 
     def failed(self, connection: UpstreamConnection, call: Call, failure: Failure) -> None:
         self._busy.pop(connection, None)

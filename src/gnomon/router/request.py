@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from gnomon.aws.runtime_errors import RuntimeFailure
 from gnomon.router.call import Headers
 
 # What InvokeEndpoint knows reaches the model, under these names, and nothing else does.
@@ -60,6 +61,7 @@ class Request:
 
     `body` is there once the request is whole; `content_length` is -1 where none was announced.
     `is_streamed`: the answer is wanted as it comes. `opts_out`: no copy of it may be made.
+    `refusal`: what it is answered with, where that is known from its head or its length.
     `repeated`: a header that can have one meaning only is there more than once.
     """
 
@@ -78,6 +80,7 @@ class Request:
         "method",
         "model_lines",
         "opts_out",
+        "refusal",
         "repeated",
         "stream_accept",
         "target_variant",
@@ -95,6 +98,7 @@ class Request:
         self.body = b""
         self.content_length = -1
         self.coding: bytes | None = None
+        self.refusal: RuntimeFailure | None = None
         self.repeated: str | None = None
         self.content_type: bytes | None = None
         self.inference_id: bytes | None = None

@@ -28,6 +28,7 @@ from gnomon.router.exchange import EventIds
 from gnomon.router.feed import Feed
 from gnomon.router.front import Front
 from gnomon.router.instance import LiveInstance, LiveVariant
+from gnomon.router.outbox import Outbox
 from gnomon.router.plane import DataPlane
 from gnomon.router.pool import Address, Pool, PoolLimits
 from gnomon.router.read_budget import ReadBudget
@@ -118,7 +119,10 @@ class Router:
             self._read_budget,
             self._records,
         )
-        self._control = Pool(control_address, settings.pool_idle_s, self._pool_limits(), clock)
+        self._outbox = Outbox(clock.monotonic_s)
+        self._control = Pool(
+            control_address, settings.pool_idle_s, self._pool_limits(), clock, self._outbox.first
+        )
         front = Front(
             self._routes,
             self._plane,
@@ -131,7 +135,9 @@ class Router:
         self._access_log: AccessLog | None = None
         if settings.access_log_share > 0:
             self._access_log = AccessLog(settings.access_log_share, random.random, clock)
-        self._clients = Clients(front, settings, clock.monotonic_s, cover, self._access_log)
+        self._clients = Clients(
+            front, settings, clock.monotonic_s, self._outbox, cover, self._access_log
+        )
         self._feed = Feed(feed_path, incarnation, self)
 
     @property
@@ -321,12 +327,13 @@ class Router:
     def _make_instance(self, spec: Instance, variant: LiveVariant) -> LiveInstance:
         limits = self._pool_limits()
         address = (spec.host, spec.port)
-        pool = Pool(address, spec.keep_alive_s, limits, self._clock)
+        pool = Pool(address, spec.keep_alive_s, limits, self._clock, self._outbox.first)
         shadow_pool = Pool(
             address,
             spec.keep_alive_s,
             limits,
             self._clock,
+            self._outbox.last,
             self._read_budget,
             self._shadow_connections,
         )
@@ -341,7 +348,8 @@ class Router:
             time_limit_s=_PING_TIME_LIMIT_S,
             max_head_bytes=self._settings.max_head_bytes,
         )
-        return Pool((spec.host, spec.port), spec.keep_alive_s, limits, self._clock)
+        address = (spec.host, spec.port)
+        return Pool(address, spec.keep_alive_s, limits, self._clock, self._outbox.last)
 
     def _pool_limits(self) -> PoolLimits:
         settings = self._settings

@@ -19,10 +19,9 @@ from gnomon.router.decide import Failure
 if TYPE_CHECKING:
     from gnomon.router.pool import Pool
 
-# Up to this many bytes, copying a body behind its head costs less than a second buffer to write.
-_JOINED_BYTES = 16 * 1024
 _BODILESS = frozenset({204, 304})
 _CODING = b"transfer-encoding"
+_CODING_BYTES = len(_CODING)
 _FRAMING = frozenset({b"content-length", _CODING})
 
 
@@ -47,6 +46,7 @@ class UpstreamConnection(asyncio.Protocol):
         "call",
         "idle_since_s",
         "is_reusable",
+        "is_waiting",
     )
 
     _transport: asyncio.Transport
@@ -57,6 +57,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._poll: select.poll | None = None
         self.call: Call | None = None
+        # Whether its call's request is in the outbox.
+        self.is_waiting = False
         self.idle_since_s = 0.0
         self.is_reusable = True
         self._begin_answer()
@@ -82,11 +84,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, call: Call) -> None:
         self.call = call
-        body = call.body
-        if len(body) <= _JOINED_BYTES:
-            self._transport.write(call.head + body)
-        else:
-            self._transport.writelines((call.head, body))
+        self._pool.lane.write_message(self._transport, call.head, call.body, self)
+
+    def sent(self, at_s: float) -> None:
+        """The request that waited in the outbox is written."""
+        self.is_waiting = False
+        if self.call is not None:
+            self.call.sent_s = at_s
 
     def may_be_reused(self, now_s: float, max_idle_s: float) -> bool:
         """Whether a request may be sent on it: it is young, and the server has not closed it.
@@ -138,6 +142,9 @@ class UpstreamConnection(asyncio.Protocol):
         if self.call is None:
             self.abort()
             return
+        if self.is_waiting:
+            # It speaks before it is asked. The request goes out, or it would hit the next call.
+            self._pool.lane.flush()
         meter = self._pool.meter
         if meter is not None:
             meter.read(self, len(data))
@@ -168,7 +175,13 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self.is_reusable = False
         self._pool.lost(self)
-        self._fail("reset")
+        call = self.call
+        if self.is_waiting and call is not None:
+            # Nothing of the request was written.
+            self.call = None
+            self._pool.submit_again(self, call)
+        else:
+            self._fail("reset")
 
     def _finish(self) -> None:
         call = self.call
@@ -206,7 +219,7 @@ class UpstreamConnection(asyncio.Protocol):
         # Behind the body this is a trailer, which nobody asked for.
         if not self._in_body:
             # The length first: a header's name is put into lower case only where it may matter.
-            if len(name) == len(_CODING) and name.lower() == _CODING:
+            if len(name) == _CODING_BYTES and name.lower() == _CODING:
                 self._check_coding(value)
             self._headers.append((name, value))
 

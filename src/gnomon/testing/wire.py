@@ -13,6 +13,7 @@ from typing import Any, cast
 from gnomon.router.call import Call, Source, UpstreamAnswer
 from gnomon.router.decide import Failure
 from gnomon.router.intake import Intake
+from gnomon.router.outbox import Outbox
 from gnomon.router.pool import Pool
 from gnomon.router.upstream import UpstreamConnection
 from gnomon.settings import RouterSettings
@@ -101,6 +102,9 @@ class _Pool:
     """As much of a pool as a connection knows."""
 
     meter = None
+
+    def __init__(self) -> None:
+        self.lane = Outbox(self.now_s).first
 
     def now_s(self) -> float:
         return 0.0
