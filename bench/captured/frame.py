@@ -22,6 +22,7 @@ from gnomon.router.clock import MachineClock
 from gnomon.router.counters import Counters
 from gnomon.router.exchange import EventIds, Exchange, Outcome
 from gnomon.router.instance import LiveInstance, LiveVariant
+from gnomon.router.outbox import Outbox
 from gnomon.router.pool import Pool, PoolLimits
 from gnomon.router.records import Records
 from gnomon.router.request import Request
@@ -74,8 +75,10 @@ async def _measured(root: Path, payload: Payload, frames: int) -> float:
 def _exchange(writer: SpoolWriter, payload: Payload) -> tuple[Exchange, Outcome]:
     clock = MachineClock()
 
+    lane = Outbox(clock.monotonic_s).first
+
     def instance(spec: Instance, variant: LiveVariant) -> LiveInstance:
-        pools = (Pool((spec.host, spec.port), 1.0, _LIMITS, clock) for _ in range(2))
+        pools = (Pool((spec.host, spec.port), 1.0, _LIMITS, clock, lane) for _ in range(2))
         return LiveInstance(spec, variant, *pools)
 
     routes = RoutingTable(instance, Counters(writer))
