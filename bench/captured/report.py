@@ -104,7 +104,7 @@ def report_of(found: Measured, cores: str) -> Report:
                 ],
             ),
         ],
-        notes=_notes(found.caught_up, memory, cores),
+        notes=[*_notes(found.caught_up, memory), _ran(found.off), cores],
     )
 
 
@@ -155,7 +155,7 @@ def _row(case: Case) -> tuple[str, ...]:
     )
 
 
-def _notes(caught_up: CaughtUp, memory: Memory, cores: str) -> list[str]:
+def _notes(caught_up: CaughtUp, memory: Memory) -> list[str]:
     met = f"which was met: {memory.dropped:,.0f} captures were dropped and counted."
     return [
         (
@@ -179,5 +179,12 @@ def _notes(caught_up: CaughtUp, memory: Memory, cores: str) -> list[str]:
             f"spool of {BOUND_BYTES // MIB} MiB, "
             f"{met if memory.dropped else 'which was not met in so short a time.'}"
         ),
-        cores,
     ]
+
+
+def _ran(off: Way) -> str:
+    return (
+        f"At its maximum, without capture, the router had {median(off.ran_share):.0%} of its core: "
+        "where that is far below 100 %, other work had the rest, and latencies say little but for "
+        "their ratio within a round."
+    )

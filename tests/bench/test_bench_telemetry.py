@@ -40,6 +40,7 @@ def way(name, p99_us, cpu_us):
     found.p50_us[RATE_PER_S] += [100.0] * len(p99_us)
     found.p99_us[RATE_PER_S] += p99_us
     found.cpu_us += cpu_us
+    found.ran_share += [0.3, 0.9, 0.4]
     return found
 
 
@@ -101,6 +102,7 @@ def test_the_report_says_by_whose_time_it_is_judged_and_what_was_dropped():
     report = report_of(measured(), "Two cores.")
     said = " ".join(report.notes)
     assert "judged on its CPU time" in said
+    assert "the router had 40% of its core" in said
     assert "20.0 s of them (10 MiB) were written in 4.0 s" in said
     assert "7 captures were dropped and counted" in said
     assert report.rows[0][-1] == ""
