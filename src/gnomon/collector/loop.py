@@ -92,11 +92,17 @@ class Collector:
 
     async def drain(self) -> None:
         """Collect all that there is now; open segments of living routers stay open."""
+        self._begin_round()
         self._destinations.end()
         for directory in incarnations(self._root):
             await self._try(directory)
 
+    def _begin_round(self) -> None:
+        self._incarnations.begin_round()
+        self._destinations.begin_round()
+
     async def _collect_due(self) -> None:
+        self._begin_round()
         began_s = self._clock()
         try:
             found = incarnations(self._root)

@@ -1,4 +1,8 @@
-"""What failed is tried again later, less and less often, and is told once."""
+"""What failed is tried again later, less and less often, and is told once.
+
+A store that does not answer takes seconds to fail: in one round what failed before is tried again
+only until something fails, so that all else has its turn in between.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,10 @@ class Rests:
         self._key = key
         self._monotonic = monotonic
         self._resting: dict[str, _Rest] = {}
+        self._has_failed = False
+
+    def begin_round(self) -> None:
+        self._has_failed = False
 
     @property
     def are_none(self) -> bool:
@@ -40,10 +48,10 @@ class Rests:
 
     def is_due(self, name: str) -> bool:
         rest = self._resting.get(name)
-        return rest is None or rest.until_s <= self._monotonic()
+        return rest is None or (not self._has_failed and rest.until_s <= self._monotonic())
 
     def end(self) -> None:
-        """All are due."""
+        """None rests any longer."""
         self._resting = {name: replace(rest, until_s=0.0) for name, rest in self._resting.items()}
 
     def worked(self, name: str) -> None:
@@ -51,6 +59,7 @@ class Rests:
             _LOG.info("collecting_goes_on", **{self._key: name})
 
     def failed(self, name: str, error: Exception) -> None:
+        self._has_failed = True
         before = self._resting.get(name, _Rest(0, 0.0, ""))
         # Bounded: nights of failures would exceed what a float holds.
         rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** min(before.failures, 10))
