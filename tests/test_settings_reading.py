@@ -1,7 +1,7 @@
 import pytest
 
 from gnomon.errors import SettingsError
-from gnomon.settings import ExternalSettings
+from gnomon.settings import ExternalSettings, RoleCredentials, RoleSettings
 from gnomon.settings_reading import decode, encode, load
 
 
@@ -51,6 +51,19 @@ def test_external_servers_are_tables_of_their_own(tmp_path):
     assert decode(encode(settings)) == settings
 
 
+def test_roles_are_tables_of_their_own_and_strict_is_true_or_false(tmp_path):
+    role = "arn:aws:iam::111122223333:role/Test"
+    (tmp_path / "gnomon.toml").write_text(
+        f'[roles]\nstrict = true\n[roles.credentials."{role}"]\nprofile = "test"\n'
+    )
+    settings = load(tmp_path, {})
+    assert settings.roles == RoleSettings(
+        strict=True, credentials={role: RoleCredentials(profile="test")}
+    )
+    assert decode(encode(settings)) == settings
+    assert load(tmp_path, {"GNOMON_ROLES_STRICT": "false"}).roles.strict is False
+
+
 @pytest.mark.parametrize(
     ("text", "environ", "sentence"),
     [
@@ -86,6 +99,10 @@ def test_external_servers_are_tables_of_their_own(tmp_path):
         ('[server]\nlog_level = "verbose"\n', {}, "server.log_level is 'verbose' and must be one"),
         ("[aws]\nregion = 1\n", {}, "aws.region is 1 and must be text"),
         ("[hosting]\nimages = 1\n", {}, "hosting.images is 1 and must be a table of texts"),
+        ("[objects]\nsecret_access_key = 1\n", {}, "objects.secret_access_key must be text"),
+        ("[roles]\nstrict = 1\n", {}, "roles.strict is 1 and must be true or false"),
+        ("", {"GNOMON_ROLES_STRICT": "yes"}, "STRICT is 'yes' and must be true or false"),
+        ('[roles.credentials.a]\nrole = "x"\n', {}, r'\[roles.credentials."a"\] has no setting'),
     ],
 )
 def test_what_cannot_be_a_setting_is_named(tmp_path, text, environ, sentence):

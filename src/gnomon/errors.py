@@ -81,6 +81,24 @@ class ModelDataNotFound(ModelDataUnavailable):
         return f"Could not find model data at {self.url}."
 
 
+class ModelDataDenied(ModelDataUnavailable):
+    """A role may not read a model archive; in SageMaker's words."""
+
+    def __init__(self, url: str, role_arn: str, region: str, reason: str) -> None:
+        self.role_arn = role_arn
+        self.region = region
+        super().__init__(url, reason)
+
+    def __str__(self) -> str:
+        return (
+            f"Could not access model data at {self.url}. Please ensure that the role "
+            f'"{self.role_arn}" exists and that its trust relationship policy allows the action '
+            '"sts:AssumeRole" for the service principal "sagemaker.amazonaws.com". Also ensure '
+            f'that the role has "s3:GetObject" permissions and that the object is located in '
+            f"{self.region}. ({self.reason})"
+        )
+
+
 # --- Blame: the machine -----------------------------------------------------------------------
 
 

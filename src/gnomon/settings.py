@@ -19,6 +19,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 # The highest port of TCP.
 _PORT = {"most": 65_535}
+# No error shows what was given for it.
+_SECRET = {"is_secret": True}
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class ObjectsSettings:
     region: str = ""
     # Empty: as every AWS tool finds them.
     access_key_id: str = ""
-    secret_access_key: str = ""
+    secret_access_key: str = field(default="", metadata=_SECRET)
     profile: str = ""
     # auto: by path at an endpoint of one's own, by host name at AWS.
     addressing: Literal["auto", "path", "virtual"] = "auto"
@@ -89,6 +91,27 @@ class KeysSettings:
     endpoint: str = ""
     # Whose credentials; empty: as every AWS tool finds them.
     profile: str = ""
+
+
+@dataclass(frozen=True)
+class RoleCredentials:
+    """Whose credentials a role has; all empty: those that every AWS tool would find."""
+
+    access_key_id: str = ""
+    secret_access_key: str = field(default="", metadata=_SECRET)
+    profile: str = ""
+    # Where these assume the role (STS); empty: they are the role's own.
+    sts_endpoint: str = ""
+
+
+@dataclass(frozen=True)
+class RoleSettings:
+    """What the roles that requests name may use (`gnomon.objects.role_settings` checks it)."""
+
+    # Whether the roles below are all there are; else any may use the stores that are configured.
+    strict: bool = False
+    # By the role's ARN.
+    credentials: Mapping[str, RoleCredentials] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -260,6 +283,7 @@ class Settings:
     quotas: QuotaSettings = QuotaSettings()
     objects: ObjectsSettings = ObjectsSettings()
     keys: KeysSettings = KeysSettings()
+    roles: RoleSettings = RoleSettings()
     metrics: MetricSettings = MetricSettings()
     analysis: AnalysisDefaults = AnalysisDefaults()
 

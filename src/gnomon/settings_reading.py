@@ -129,8 +129,8 @@ def _check(item: dataclasses.Field[Any], hint: Any, value: object, where: str) -
         )
     elif _is_mapping(hint):
         is_fit = isinstance(value, dict)
-    elif hint is str:
-        is_fit = isinstance(value, str)
+    elif hint in (str, bool):
+        is_fit = isinstance(value, hint)
     else:
         kinds = (int, float) if hint is float else (int,)
         is_fit = (
@@ -139,7 +139,8 @@ def _check(item: dataclasses.Field[Any], hint: Any, value: object, where: str) -
             and 0 <= value <= item.metadata.get("most", math.inf)
         )
     if not is_fit:
-        raise SettingsError(f"{where} is {value!r} and must be {_said(item, hint)}.")
+        given = "" if item.metadata.get("is_secret") else f"is {value!r} and "
+        raise SettingsError(f"{where} {given}must be {_said(item, hint)}.")
     return value
 
 
@@ -165,6 +166,8 @@ def _from_text(item: dataclasses.Field[Any], hint: Any, text: str, variable: str
         except ValueError:
             # Left as text, which is refused in the words that a wrong number is refused in.
             value = text
+    elif hint is bool:
+        value = {"true": True, "false": False}.get(text, text)
     return _check(item, hint, value, variable)
 
 
@@ -173,6 +176,8 @@ def _said(item: dataclasses.Field[Any], hint: Any) -> str:
         return f"one of {', '.join(typing.get_args(hint))}"
     if hint == Mapping[str, int]:
         return "a table of whole numbers of 0 or more"
+    if hint is bool:
+        return "true or false"
     if hint not in (int, float):
         return "text" if hint is str else "a table of texts"
     kind = "a whole number" if hint is int else "a number"

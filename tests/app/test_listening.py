@@ -25,7 +25,7 @@ def opened(server):
 
 def connects(host, port):
     try:
-        socket.create_connection((host, port), timeout=5).close()
+        socket.create_connection((host, port), timeout=30).close()
     except ConnectionRefusedError:
         return False
     return True
@@ -40,7 +40,7 @@ def test_control_is_refused_until_it_listens_and_as_soon_as_it_is_gone(host):
             with closing(control_socket(server)) as control:
                 control.listen()
                 # A connection that control ends leaves the port in TIME_WAIT.
-                with closing(socket.create_connection((host, port), timeout=5)):
+                with closing(socket.create_connection((host, port), timeout=30)):
                     control.setblocking(True)
                     control.accept()[0].close()
             assert not connects(host, port)
@@ -99,4 +99,4 @@ async def test_an_accepted_connection_sends_at_once(host):
         port = bound.getsockname()[1]
         async with await asyncio.start_server(note, sock=bound):
             with closing(await asyncio.to_thread(socket.create_connection, (host, port), 5)):
-                assert await asyncio.wait_for(accepted.get(), 5)
+                assert await asyncio.wait_for(accepted.get(), 30)

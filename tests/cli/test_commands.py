@@ -96,6 +96,14 @@ def test_a_bad_setting_is_named(gnomon, tmp_path):
     assert "GNOMON_SERVER_PORT is 'many'" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["up", "doctor"])
+def test_roles_that_cannot_be_meant_are_named(gnomon, tmp_path, command):
+    done = gnomon(command, "--data-dir", str(tmp_path / "d"), GNOMON_ROLES_STRICT="true")
+    assert done.returncode == 1
+    assert "roles.strict is true and roles.credentials names no role" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [

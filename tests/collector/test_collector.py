@@ -14,6 +14,7 @@ from gnomon.collector import apply, loop
 from gnomon.collector.loop import Collector
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.keys import KeyUnusable
+from gnomon.objects.roles import Access, Roles
 from gnomon.objects.store import ObjectStoreFailed
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
@@ -78,14 +79,14 @@ class World:
     database: CrashingDatabase
     objects: CrashingObjects
 
-    def collector(self, captures=None, **more):
+    def collector(self, captures=None, roles=None, **more):
         async def known(_capture_id):
             return DEFINITION
 
         return Collector(
             self.root,
             self.database,
-            self.objects,
+            roles or Roles(Access(self.objects, None), {}),
             captures or known,
             default_analyses,
             FrameOpener({b"wrapped": KEY}.__getitem__),
@@ -388,6 +389,29 @@ async def test_a_destination_that_fails_does_not_hold_up_another(world):
     assert await world.finished() == ["i1"]
 
 
+async def test_each_capture_is_written_with_its_own_role_and_waits_for_one_that_is_not_known(
+    world, tmp_path
+):
+    async def captures(capture_id):
+        return CaptureDefinition(f"s3://bucket/{capture_id}", role_arn=f"role/{capture_id}")
+
+    async def written(name):
+        return [item.url.split("/")[3] async for item in stores[name].list("s3://bucket")]
+
+    stores = {name: DirectoryObjects(tmp_path / name) for name in ("a", "b", "late")}
+    known = {f"role/{name}": Access(stores[name], None, f"role/{name}") for name in ("a", "b")}
+    world.write("i1", [build.exchange(capture_id=name) for name in ("a", "late", "b")])
+    with structlog.testing.capture_logs() as logs:
+        await world.collector(captures, Roles(None, known)).drain()
+    assert [entry["reason"].split(". ")[0] for entry in logs] == ["Could not assume role role/late"]
+    assert [await written(name) for name in stores] == [["a"], ["b"], []]
+    assert await world.finished() == []
+    known["role/late"] = Access(stores["late"], None)
+    await world.collector(captures, Roles(None, known)).drain()
+    assert [await written(name) for name in stores] == [["a"], ["b"], ["late"]]
+    assert await world.finished() == ["i1"]
+
+
 async def test_rows_do_not_wait_for_an_object_store_that_fails(world):
     class Down(Exception):
         pass
@@ -430,7 +454,7 @@ async def test_run_goes_on_after_an_error_and_ends_when_told(world):
 
         await _until(done)
         stop.set()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
     assert [(entry["event"], entry.get("retry_in_s")) for entry in logs] == [
         ("collecting_failed", 0.5),
         ("collecting_failed", 1.0),

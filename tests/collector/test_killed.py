@@ -12,6 +12,7 @@ import pytest
 
 from gnomon.collector.loop import Collector
 from gnomon.model.spec import CaptureDefinition
+from gnomon.objects.roles import Access, Roles
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
 from gnomon.spool.sealing import FrameOpener
@@ -29,6 +30,7 @@ COLLECT = textwrap.dedent("""
     from pathlib import Path
     from gnomon.model.spec import CaptureDefinition
     from gnomon.collector.loop import Collector
+    from gnomon.objects.roles import Access, Roles
     from gnomon.objects.stores import DirectoryObjects
     from gnomon.spool.sealing import FrameOpener
     from gnomon.store.database import Database, sqlite_url
@@ -39,10 +41,10 @@ COLLECT = textwrap.dedent("""
 
     async def main(path):
         database = Database(sqlite_url(path / "telemetry.sqlite"))
-        objects = DirectoryObjects(path / "objects")
+        roles = Roles(Access(DirectoryObjects(path / "objects"), None), {})
         no_keys = FrameOpener({}.__getitem__)
         collector = Collector(
-            path / "spool", database, objects, captures, default_analyses, no_keys
+            path / "spool", database, roles, captures, default_analyses, no_keys
         )
         print("ready", flush=True)
         while True:
@@ -80,8 +82,9 @@ async def _drain_in_process(path):
 
     database = Database(sqlite_url(path / "telemetry.sqlite"))
     objects = DirectoryObjects(path / "objects")
+    roles = Roles(Access(objects, None), {})
     no_keys = FrameOpener({}.__getitem__)
-    await Collector(path / "spool", database, objects, captures, default_analyses, no_keys).drain()
+    await Collector(path / "spool", database, roles, captures, default_analyses, no_keys).drain()
     async with database.reading() as connection:
         metrics = await queries.metrics(connection, queries.Scope(experiment_id="experiment-1"))
         pairs = await queries.pair_state(connection, "experiment-1", ANALYSIS_ID)

@@ -11,6 +11,7 @@ from gnomon.collector.loop import Collector
 from gnomon.model.arn import Account
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.local_keys import LocalKeys
+from gnomon.objects.roles import Access, Roles
 from gnomon.objects.sealed import SealedObjects
 from gnomon.objects.store import ObjectStoreFailed
 from gnomon.settings import SpoolSettings
@@ -79,7 +80,8 @@ async def test_nothing_is_lost_or_doubled_while_the_store_is_away(tmp_path, kms_
         writer = SpoolWriter(spool, "i1", FAST)
         stop = asyncio.Event()
         no_keys = FrameOpener({}.__getitem__)
-        collector = Collector(spool, database, objects, captures, default_analyses, no_keys)
+        roles = Roles(Access(objects, keys), {})
+        collector = Collector(spool, database, roles, captures, default_analyses, no_keys)
         collecting = asyncio.create_task(collector.run(stop))
         try:
             await write(["a1", "a2"])

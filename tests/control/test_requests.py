@@ -25,6 +25,7 @@ from gnomon.control.transactions import Transactions
 from gnomon.hosting.volumes import Volumes
 from gnomon.model.arn import Account
 from gnomon.objects.local_keys import LocalKeys
+from gnomon.objects.roles import Access, Roles
 from gnomon.objects.sealed import SealedObjects
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import HostingSettings, QuotaSettings, SpoolSettings
@@ -180,7 +181,8 @@ class Caller:
         keys = LocalKeys(directory / "keys.json", account)
         objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
         volumes = Volumes(Path(HostingSettings.memory_directory), directory)
-        destinations = Destinations(transactions, objects, keys, volumes)
+        roles = Roles(Access(objects, keys), {})
+        destinations = Destinations(transactions, roles, keys, volumes)
         self.api = api.Api(
             SERVICE, transactions, floor, check_at_creation, destinations, lambda: None
         )

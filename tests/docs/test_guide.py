@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from gnomon import settings_reading
 from gnomon.app.main import _up
 from gnomon.cli.main import build
 from gnomon.control.api import OPERATIONS
 from gnomon.hosting.images import MODEL_SERVER_IMAGES
 from gnomon.model.metric import DROP_REASONS
+from gnomon.objects import opening
 from gnomon.router.mirror import DRAINED
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,27 @@ def test_every_image_that_the_model_server_runs():
         tuple(re.findall(r"^- `(.+)`$", section(GUIDE, "Images"), re.MULTILINE))
         == MODEL_SERVER_IMAGES
     )
+
+
+def test_the_roles_are_ones_that_gnomon_reads(tmp_path, monkeypatch):
+    # Its comments would be headings.
+    roles = GUIDE.split("\n## Roles\n")[1].split("\n## ")[0]
+    (example,) = re.findall(r"^```toml\n(.*?)^```", roles, re.MULTILINE | re.DOTALL)
+    (tmp_path / "gnomon.toml").write_text(example)
+    (tmp_path / "credentials").write_text(
+        "".join(
+            f"[{profile}]\naws_access_key_id = a\naws_secret_access_key = b\n"
+            for profile in ("endpoints", "gnomon")
+        )
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    settings = settings_reading.load(tmp_path, {})
+    opening.check(settings)
+    roles = opening.open_roles(settings, opening.open_keys(settings))
+    account = "arn:aws:iam::111122223333:role"
+    assert roles.access(f"{account}/Models").prove().access_key_id == "models"
+    assert roles.access(f"{account}/Endpoints").prove().access_key_id == "a"
+    assert roles.access(f"{account}/ShadowTest").role_arn == f"{account}/ShadowTest"
 
 
 def test_every_operation():

@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_nice,-sys_admin") if os.geteuid() == 0 else ()
 CORES = os.cpu_count()
 SPIN_S = 3.0
+# What the tests run at, and so everything that they start.
+NORMAL = os.nice(0)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_a_promoted_shadow_ends_at_normal_weight_and_no_request_fails(gnomon, tm
     echo.experiment(50, shadow_count=2)
     (production,) = instances(gnomon, "weight", "AllTraffic")
     shadows = instances(gnomon, "weight", "Shadow-01")
-    assert nice_values(gnomon, production)[0] == 0
+    assert nice_values(gnomon, production)[0] == NORMAL
     assert [nice_values(gnomon, shadow) for shadow in shadows] in (
         [(10, 10)] * 2,
         [(10, None)] * 2,
@@ -73,8 +75,8 @@ def test_a_promoted_shadow_ends_at_normal_weight_and_no_request_fails(gnomon, tm
         gnomon.wait(lambda: len(traffic.answered) > answered + 50, "traffic after")
     assert traffic.failures == []
     assert [nice_values(gnomon, instance) for instance in serving] in (
-        [(0, 0)] * 2,
-        [(0, None)] * 2,
+        [(NORMAL, 0)] * 2,
+        [(NORMAL, None)] * 2,
     )
 
 

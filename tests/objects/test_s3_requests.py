@@ -1,5 +1,6 @@
 """What an S3 store is asked, where no store here would answer: SSE-KMS, session tokens."""
 
+import asyncio
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,6 +91,27 @@ async def test_what_the_environment_says_of_other_stores_is_not_mixed_in(request
     assert "x-amz-security-token" not in headers
     assert "x-amz-server-side-encryption" not in headers
     assert os.environ["AWS_SESSION_TOKEN"] == "of-other-credentials"
+
+
+async def test_credentials_that_are_waited_for_hold_up_no_other_store(requests):
+    endpoint, seen = requests
+    asked, given = threading.Event(), threading.Event()
+
+    def late():
+        asked.set()
+        assert given.wait(30)
+        return Credentials("a", "b")
+
+    waits = S3Objects(endpoint, "eu-west-1", late, path_style=True)
+    waiting = asyncio.create_task(waits.put("s3://bucket/late", b"x"))
+    try:
+        assert await asyncio.to_thread(asked.wait, 20)
+        async with asyncio.timeout(20):
+            await store(endpoint).put("s3://bucket/a", b"x")
+    finally:
+        given.set()
+        await waiting
+    assert [path for path, *_ in seen] == ["/bucket/a", "/bucket/late"]
 
 
 async def test_a_store_that_is_away_fails_within_seconds():

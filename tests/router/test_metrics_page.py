@@ -35,7 +35,7 @@ async def page_of(totals, port):
 
 
 async def ask(port, request=SCRAPE):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 async with RawClient(port) as client:

@@ -143,7 +143,7 @@ def transform_fn(model, body, content_type, accept):
         connection.recv(1000)
 
     async def closed():
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not marker.exists():
                 await asyncio.sleep(0.005)
 

@@ -153,7 +153,7 @@ async def test_a_database_whose_directory_is_gone_is_an_error_of_the_machine(tmp
     await database.close()
     # The driver tells its thread to end when it cannot connect, and does not wait: one that answers
     # when this loop is closed would fail the next test.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while threads_of_the_driver() - before:
             await asyncio.sleep(0.001)
 

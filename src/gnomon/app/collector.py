@@ -14,7 +14,7 @@ from gnomon.collector.retention import Retention
 from gnomon.model.analysis import AnalysisRecord, default_record, default_settings
 from gnomon.model.layout import Layout
 from gnomon.model.spec import CaptureDefinition
-from gnomon.objects.opening import open_keys, open_objects
+from gnomon.objects.opening import open_keys, open_roles
 from gnomon.settings import Settings
 from gnomon.spool.sealing import CONTEXT, FrameOpener
 from gnomon.store.database import Database, sqlite_url
@@ -44,13 +44,13 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
         return {id_: own.get(id_) or default_record(id_, defaults) for id_ in experiment_ids}
 
     keys = open_keys(settings)
-    objects = open_objects(settings, keys)
+    roles = open_roles(settings, keys)
     name = settings.analysis.comparator
     users = UserComparator(*function_named(name)) if name else None
     collector = Collector(
         layout.spool,
         telemetry,
-        objects,
+        roles,
         capture,
         analyses,
         FrameOpener(lambda wrapped: keys.unwrap(wrapped, CONTEXT)),

@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from gnomon.app import certificate as certificates
+from gnomon.app.archives import Archives
 from gnomon.app.certificate import Certificate
 from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.app.listening import control_socket, passing_socket
@@ -47,7 +48,7 @@ from gnomon.control.transactions import Transactions
 from gnomon.control.usage_watch import UsageParts, UsageWatch
 from gnomon.control.warnings import Warnings
 from gnomon.control.watch import Watch
-from gnomon.errors import GnomonError, ModelDataNotKept, ModelDataUnavailable
+from gnomon.errors import GnomonError
 from gnomon.hosting import artifacts, serving_archive
 from gnomon.hosting.choice import HostByRuntime
 from gnomon.hosting.external import ExternalHost
@@ -56,15 +57,14 @@ from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
-from gnomon.hosting.volumes import NoRoomInMemory, Volumes, owner_of
+from gnomon.hosting.volumes import Volumes, owner_of
 from gnomon.model import instance_types
 from gnomon.model.analysis import default_settings
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.snapshot import Update
-from gnomon.objects.opening import open_keys, open_objects
-from gnomon.objects.store import ObjectStore
+from gnomon.objects.opening import open_keys, open_roles
 from gnomon.settings import Settings, cores
 from gnomon.spool.disk import free_bytes
 from gnomon.spool.incarnation import CONTROL_PREFIX
@@ -98,64 +98,6 @@ class ControlServer(uvicorn.Server):
         yield
 
 
-class Archives:
-    """Model archives from the object store and from disk."""
-
-    def __init__(
-        self, settings: Settings, layout: Layout, objects: ObjectStore, volumes: Volumes
-    ) -> None:
-        self._settings = settings
-        self._layout = layout
-        self._objects = objects
-        self._volumes = volumes
-
-    async def prepare(self, url: str | None, in_memory_of: str | None) -> Path:
-        """The unpacked model directory; an empty one for a model without an archive. It is in
-        memory, and that instance's own, if one is named.
-        """
-        if url is None:
-            empty = self._layout.models / "none" / "model"
-            empty.mkdir(parents=True, exist_ok=True)
-            return empty
-        if in_memory_of is not None:
-            return await self._prepare_in_memory(url, in_memory_of)
-        return await artifacts.prepare(
-            url, self._fetch, self._layout.models, self._settings.hosting
-        )
-
-    async def _prepare_in_memory(self, url: str, instance_id: str) -> Path:
-        """Raises NoRoomInMemory: others may have taken what room there was when it was named, and
-        what an archive unpacks to shows only now.
-        """
-        try:
-            needed_bytes = await artifacts.size_bytes(url, self._objects.size_bytes)
-        except (GnomonError, OSError):
-            # To get it will say what is wrong.
-            needed_bytes = 0
-        root = await asyncio.to_thread(self._volumes.make, instance_id, needed_bytes)
-        try:
-            return await artifacts.prepare(url, self._fetch, root, self._settings.hosting)
-        except ModelDataNotKept as error:
-            if not error.is_for_want_of_space:
-                raise
-            memory = self._settings.hosting.memory_directory
-            raise NoRoomInMemory(
-                f"What the model data at {url} unpacks to does not fit into {memory}, which is in "
-                "memory: free some, enlarge it, or ask for fewer instances."
-            ) from error
-
-    async def check(self, url: str | None) -> None:
-        """Raises GnomonError unless there is something at the URL, or there is none."""
-        if url is not None:
-            await artifacts.check(url, self._objects.exists)
-
-    async def _fetch(self, url: str, path: Path) -> None:
-        try:
-            await self._objects.fetch(url, path)
-        except GnomonError as error:
-            raise ModelDataUnavailable(url, str(error)) from error
-
-
 async def main(settings: Settings, orders: Orders) -> None:
     layout = Layout(settings.data_dir)
     pair = certificates.files(settings)
@@ -171,13 +113,13 @@ async def main(settings: Settings, orders: Orders) -> None:
     transactions = Transactions(state, account, clock, offset_s, os.urandom, settings.quotas)
     await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
     keys = open_keys(settings)
-    objects = open_objects(settings, keys)
+    roles = open_roles(settings, keys)
     owner = await asyncio.to_thread(owner_of, settings.data_dir)
     volumes = Volumes(Path(settings.hosting.memory_directory), owner)
     async with state.reading() as connection:
         living = await instances_of(connection, statuses=LIVE_INSTANCE)
     await asyncio.to_thread(volumes.keep_only, {instance.id for instance in living})
-    archives = Archives(settings, layout, objects, volumes)
+    archives = Archives(settings, layout, roles, volumes)
     host = HostByRuntime(
         ProcessHost(
             settings.data_dir, settings.hosting, os.environ, serving_archive.pack(layout.models)
@@ -286,7 +228,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             transactions,
             floor,
             archives.check,
-            Destinations(transactions, objects, keys, volumes),
+            Destinations(transactions, roles, keys, volumes),
             ring,
         ),
         cloudwatch.CloudWatch(

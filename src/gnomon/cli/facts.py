@@ -25,6 +25,7 @@ from gnomon.cli.running import Running
 from gnomon.collector.comparator import function_named
 from gnomon.errors import SettingsError
 from gnomon.model.layout import Layout
+from gnomon.objects import opening
 from gnomon.settings import Settings, cores
 
 Version = tuple[int, ...]
@@ -135,6 +136,7 @@ def gather(named: Path | None, environ: Mapping[str, str]) -> Facts:
         settings = settings_reading.load(data_dir, environ)
         if settings.analysis.comparator:
             function_named(settings.analysis.comparator)
+        opening.check(settings)
     except SettingsError as error:
         settings = Settings(data_dir)
         settings_error = str(error)

@@ -25,7 +25,7 @@ from gnomon.collector.capture import Captures
 from gnomon.collector.comparator import UserComparator
 from gnomon.collector.objects import Written, write_objects
 from gnomon.collector.rests import Rests
-from gnomon.objects.store import ObjectStore
+from gnomon.objects.roles import Roles
 from gnomon.spool import incarnation
 from gnomon.spool.incarnation import SegmentFile, incarnations, is_alive, segments
 from gnomon.spool.sealing import FrameOpener
@@ -49,7 +49,7 @@ class Collector:
         self,
         spool_root: Path,
         database: Database,
-        objects: ObjectStore,
+        roles: Roles,
         captures: Captures,
         analyses_of: AnalysesOf,
         opener: FrameOpener,
@@ -61,7 +61,7 @@ class Collector:
     ) -> None:
         self._root = spool_root
         self._database = database
-        self._objects = objects
+        self._roles = roles
         self._captures = captures
         self._analyses_of = analyses_of
         self._opener = opener
@@ -178,7 +178,7 @@ class Collector:
         if before is not None and not any(map(self._destinations.is_due, before)):
             return
         written = await write_objects(
-            self._objects,
+            self._roles,
             self._captures,
             incarnation_id,
             segment.number,

@@ -1,8 +1,8 @@
 """Writes the objects that a closed segment's exchanges become, and tells its barriers.
 
 Always from the segment's first byte: an object that an interrupted collector wrote is written again
-under the same key. A destination or a key that cannot be used now does not hold up what goes
-elsewhere. What the records and keys look like is `capture`'s.
+under the same key. A role, a destination or a key that cannot be used now does not hold up what
+goes elsewhere. What the records and keys look like is `capture`'s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from gnomon.collector.capture import (
 from gnomon.errors import GnomonError
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.keys import KeyServiceFailed, KeyUnusable
-from gnomon.objects.store import ObjectStore, ObjectStoreFailed
+from gnomon.objects.roles import Roles, RoleUnusable
+from gnomon.objects.store import ObjectStoreFailed
 from gnomon.objects.url import ObjectUrlInvalid, join
 from gnomon.spool import segment
 from gnomon.spool.frames import Barrier, Exchange, Frame
@@ -57,7 +58,7 @@ class Written:
 
 
 async def write_objects(
-    objects: ObjectStore,
+    roles: Roles,
     captures: Captures,
     incarnation_id: str,
     number: int,
@@ -90,7 +91,7 @@ async def write_objects(
                 group = group_of(incarnation_id, number, exchange)
                 entry = growing.setdefault(group, _Growing(exchange.at_s))
                 entry.lines.append(record(exchange, definition))
-    failures = await _put_all(objects, definitions, growing)
+    failures = await _put_all(roles, definitions, growing)
     done = frozenset(definitions) - failures.keys()
     return Written(reader, barriers, done, frozenset(unwanted), failures)
 
@@ -100,7 +101,7 @@ def _some(frames: Iterator[tuple[int, Frame]]) -> list[Frame]:
 
 
 async def _put_all(
-    objects: ObjectStore,
+    roles: Roles,
     definitions: dict[str, CaptureDefinition | None],
     growing: dict[Group, _Growing],
 ) -> dict[str, GnomonError]:
@@ -117,6 +118,7 @@ async def _put_all(
         url = join(definition.destination, object_key(group, entry.first_at_s))
         try:
             data = b"".join(entry.lines)
+            objects = roles.access(definition.role_arn).objects
             if definition.kms_key:
                 await objects.put_encrypted(url, data, definition.kms_key)
             else:
@@ -124,6 +126,6 @@ async def _put_all(
         except ObjectUrlInvalid as error:
             # It never gets valid, and what is behind it in the spool shall not wait for it.
             log.warning("exchanges_dropped", capture_id=group.capture_id, reason=str(error))
-        except (ObjectStoreFailed, KeyUnusable, KeyServiceFailed) as error:
+        except (RoleUnusable, ObjectStoreFailed, KeyUnusable, KeyServiceFailed) as error:
             failures[group.capture_id] = error
     return failures

@@ -17,7 +17,7 @@ from gnomon.aws.errors import control_error
 from gnomon.aws.response import Response
 from gnomon.aws.service import Service, load_service
 from gnomon.aws.validation import validate
-from gnomon.control.call import Operation, Params
+from gnomon.control.call import Operation
 from gnomon.control.destinations import Destinations
 from gnomon.control.disk_floor import DiskFloor
 from gnomon.control.operations import (
@@ -60,10 +60,6 @@ OPERATIONS: dict[str, Operation] = {
     "DeleteTags": tags.delete_tags,
 }
 
-# The model data that an operation wants to be there.
-_MODEL_DATA_OF: dict[str, Callable[[Params], str | None]] = {
-    "CreateModel": models.model_data_url,
-}
 _READING = ("Describe", "List")
 # What begins something that will want room on the disk. Changing and ending always go.
 _BEGINNING = ("Create", "Start")
@@ -76,14 +72,14 @@ _LOG = structlog.get_logger(__name__)
 @dataclass(frozen=True)
 class Api:
     """`changed` is called after every operation that wrote; `floor` keeps new work from a disk
-    that is nearly full, `check_model_data` (it raises GnomonError) models without their archives,
-    `destinations` what could not be captured from beginning.
+    that is nearly full, `check_model_data` (it raises GnomonError) models whose role cannot have
+    their archives, `destinations` what could not be captured from beginning.
     """
 
     service: Service
     transactions: Transactions
     floor: DiskFloor
-    check_model_data: Callable[[str | None], Awaitable[None]]
+    check_model_data: Callable[[str | None, str], Awaitable[None]]
     destinations: Destinations
     changed: Callable[[], None]
 
@@ -131,8 +127,12 @@ class Api:
             if request.operation.startswith(_BEGINNING):
                 await self.floor.check()
             # Before the transaction: a store or a key service takes its time.
-            if request.operation in _MODEL_DATA_OF:
-                await self.check_model_data(_MODEL_DATA_OF[request.operation](request.params))
+            if request.operation == "CreateModel":
+                url, role_arn = (
+                    models.model_data_url(request.params),
+                    models.role_of(request.params),
+                )
+                await self.check_model_data(url, role_arn)
             await self.destinations.check(request.operation, request.params)
             async with self.transactions.call(request.region) as call:
                 result = await handler(call, request.params)

@@ -29,16 +29,16 @@ _AGAIN = "The endpoint serves on as before. Create the test again then."
 
 class ExperimentReconciler:
     """`missing_barriers` counts the routers whose records of a test are not all in yet, by its
-    barrier and its capture; `check_model_data` raises GnomonError if an archive cannot be had;
-    `wake` wakes an endpoint; `at_end` is called before a running test ends by its schedule, and may
-    end it in another way.
+    barrier and its capture; `check_model_data` raises GnomonError if an archive cannot be had with
+    a role; `wake` wakes an endpoint; `at_end` is called before a running test ends by its schedule,
+    and may end it in another way.
     """
 
     def __init__(
         self,
         transactions: Transactions,
         missing_barriers: Callable[[str, str | None], Awaitable[int]],
-        check_model_data: Callable[[str | None], Awaitable[None]],
+        check_model_data: Callable[[str | None, str], Awaitable[None]],
         wake: Callable[[str], None],
         at_end: Callable[[ExperimentRecord], Awaitable[None]],
     ) -> None:
@@ -118,7 +118,8 @@ class ExperimentReconciler:
         """Created if the shadow's archive can be had, else Cancelled with the reason."""
         reason: str | None = None
         try:
-            await self._check_model_data(record.plan.shadow.container.model_data_url)
+            shadow = record.plan.shadow
+            await self._check_model_data(shadow.container.model_data_url, shadow.role_arn)
         except ModelDataNotFound as error:
             reason = f"{error} Put it there, or give the model another ModelDataUrl. {_AGAIN}"
         except GnomonError as error:

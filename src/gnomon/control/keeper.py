@@ -58,15 +58,16 @@ _Result = TypeVar("_Result")
 class KeeperParts:
     """What the keeper works with.
 
-    `prepare` turns an archive's URL (or none) into a directory, in memory for an instance (by id)
-    whose storage volume has a key, and `discard` gives that memory back; `interpreter_for` turns
-    that and the interpreter named for its image (or "") into the one to run it with, and tells
-    its last argument what takes long. `threads` says how many an instance of a type may start.
+    `prepare` turns an archive's URL (or none), which is read with a role (or none), into a
+    directory, in memory for an instance (by id) whose storage volume has a key, and `discard` gives
+    that memory back; `interpreter_for` turns the directory and the interpreter named for its image
+    (or "") into the one to run it with, and tells its last argument what takes long. `threads` says
+    how many an instance of a type may start.
     """
 
     transactions: Transactions
     host: Host
-    prepare: Callable[[str | None, str | None], Awaitable[Path]]
+    prepare: Callable[[str | None, str, str | None], Awaitable[Path]]
     discard: Callable[[str], None]
     interpreter_for: Callable[[Path, str, Callable[[str], None]], Awaitable[str]]
     settings: HostingSettings
@@ -240,9 +241,7 @@ class InstanceKeeper:
         )
         # A server that runs already has its model.
         url = None if isinstance(runtime, External) else container.model_data_url
-        model_dir = await self._prepare(
-            url, record.id if record.spec.kms_key else None, record.spec.download_time_limit_s
-        )
+        model_dir = await self._prepare(record, url)
         if isinstance(runtime, ModelServer):
             runtime = ModelServer(
                 await self._parts.interpreter_for(
@@ -264,12 +263,12 @@ class InstanceKeeper:
             )
         )
 
-    async def _prepare(
-        self, url: str | None, in_memory_of: str | None, time_limit_s: float | None
-    ) -> Path:
+    async def _prepare(self, record: InstanceRecord, url: str | None) -> Path:
+        in_memory_of = record.id if record.spec.kms_key else None
+        time_limit_s = record.spec.download_time_limit_s
         try:
             async with asyncio.timeout(time_limit_s):
-                return await self._parts.prepare(url, in_memory_of)
+                return await self._parts.prepare(url, record.spec.role_arn, in_memory_of)
         except TimeoutError as error:
             raise ModelDataUnavailable(
                 url or "", f"it was not there within {time_limit_s:.0f} s."

@@ -6,6 +6,8 @@ endpoint equal to that is the endpoint's own reconciler's business.
 
 from __future__ import annotations
 
+import msgspec
+
 from gnomon.control.actions import (
     BeginTest,
     CheckModelData,
@@ -180,13 +182,12 @@ def _retreat(ending: Ending, endpoint: EndpointView, steady_s: float) -> Ending:
             "to end with; it serves on with its production variant, and the shadow is removed. "
             "Mend the cause, and bring it to that state with UpdateEndpoint."
         ).strip(),
-        target=EndpointSpec(
-            config_name=desired.config_name,
-            production=desired.production,
-            routing=desired.routing,
+        target=msgspec.structs.replace(
+            desired,
+            shadow=None,
+            experiment=None,
             captures=tuple(c for c in desired.captures if not c.experiment_id),
-            data_capture=desired.data_capture,
-            kms_key=desired.kms_key,
+            barriers=(),
         ),
         barrier_id=ending.barrier_id,
         since_s=steady_s,

@@ -25,6 +25,8 @@ class ModelVariant(msgspec.Struct, frozen=True):
     container: Container
     instance_type: str
     count: int
+    # Its model's role.
+    role_arn: str = ""
 
 
 class Ending(msgspec.Struct, frozen=True):

@@ -39,6 +39,9 @@ class VariantSpec(msgspec.Struct, frozen=True):
     download_time_limit_s: float | None = None
     # The KMS key of its instances' storage volumes, as it was given.
     kms_key: str = ""
+    # The role that its archive is read with, its model's; empty if that names none. It is no part
+    # of the identity: a model's role never changes.
+    role_arn: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -53,7 +56,7 @@ class EndpointSpec(msgspec.Struct, frozen=True):
     """An endpoint as desired: variants, at most one shadow, and what rides on them.
 
     `data_capture` is the DataCaptureConfig as it was given: what `captures` came from. `kms_key` is
-    what its records are sealed under in the spool.
+    what its records are sealed under in the spool, `role_arn` the configuration's own role.
     """
 
     config_name: str
@@ -65,6 +68,7 @@ class EndpointSpec(msgspec.Struct, frozen=True):
     barriers: tuple[str, ...] = ()
     data_capture: dict[str, object] | None = None
     kms_key: str = ""
+    role_arn: str = ""
 
     @property
     def variants(self) -> tuple[VariantSpec, ...]:
@@ -90,3 +94,5 @@ class CaptureDefinition(msgspec.Struct, frozen=True):
     json_content_types: tuple[str, ...] = ()
     # The KMS key as it was given: an alias is resolved whenever an object is written.
     kms_key: str = ""
+    # The role that objects are written with; empty if none was named.
+    role_arn: str = ""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-from gnomon.errors import SettingsError
 from gnomon.objects.keys import DataKey, KeyServiceFailed, KeyUnusable
 
 # A request for a key is a small one; who waits for it is somebody's create.
@@ -28,15 +29,22 @@ _REASONS = {
 
 
 class AwsKeys:
-    """A `KeyService` by KMS's API; `endpoint` is empty for AWS's."""
+    """A `KeyService` by KMS's API, with a session's credentials; `endpoint` is empty for AWS's.
 
-    def __init__(self, region: str, endpoint: str, profile: str) -> None:
-        try:
-            self._client: Any = Session(profile=profile or None).create_client(
-                "kms", region_name=region, endpoint_url=endpoint or None, config=_TIME_LIMITS
-            )
-        except (BotoCoreError, ValueError) as error:
-            raise SettingsError(f"The key service of [keys] cannot be used: {error}.") from error
+    Its client takes 100 ms to make, and there may be a service for each role: it is made when it is
+    first needed.
+    """
+
+    def __init__(self, region: str, endpoint: str, whose: Session) -> None:
+        self._make = partial(
+            whose.create_client,
+            "kms",
+            region_name=region,
+            endpoint_url=endpoint or None,
+            config=_TIME_LIMITS,
+        )
+        self._client: Any = None
+        self._making = threading.Lock()
 
     def data_key(self, key: str, context: Mapping[str, str]) -> DataKey:
         answer = self._call("generate_data_key", key, context, KeyId=key, KeySpec="AES_256")
@@ -48,6 +56,8 @@ class AwsKeys:
 
     def _call(self, method: str, key: str, context: Mapping[str, str], **params: Any) -> Any:
         try:
+            with self._making:
+                self._client = self._client or self._make()
             return getattr(self._client, method)(EncryptionContext=dict(context), **params)
         except ClientError as error:
             code = error.response["Error"]["Code"]
@@ -55,5 +65,6 @@ class AwsKeys:
             if code in _REASONS:
                 raise KeyUnusable(key, f"{_REASONS[code]} ({text or code})") from error
             raise KeyServiceFailed(f"{code}: {text}") from error
-        except BotoCoreError as error:
+        # An endpoint that is no URL is a ValueError.
+        except (BotoCoreError, ValueError) as error:
             raise KeyServiceFailed(str(error).rstrip(".")) from error

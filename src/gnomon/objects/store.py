@@ -31,6 +31,10 @@ class ObjectStoreFailed(GnomonError):
         super().__init__(f"The object store failed at {url}: {reason}")
 
 
+class ObjectDenied(ObjectStoreFailed):
+    """The store knows who asks, or not, and does not let them."""
+
+
 @dataclass(frozen=True)
 class Credentials:
     """Who asks a store, for now; `token` is empty but for credentials that do not last."""

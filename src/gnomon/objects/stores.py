@@ -23,7 +23,13 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
-from gnomon.objects.store import Credentials, ObjectInfo, ObjectNotFound, ObjectStoreFailed
+from gnomon.objects.store import (
+    Credentials,
+    ObjectDenied,
+    ObjectInfo,
+    ObjectNotFound,
+    ObjectStoreFailed,
+)
 from gnomon.objects.url import ObjectUrl, parse_object, parse_prefix
 
 # Bytes that `fetch` holds at once.
@@ -160,9 +166,10 @@ class S3Objects(_Objects):
         await asyncio.to_thread(self._put, url, data, kms_key)
 
     def _at(self, url: ObjectUrl, kms_key: str = "") -> tuple[Any, str]:
+        # Who is asked for them may take its time, and others' stores do not wait for it.
+        credentials = self._credentials()
         # Calls come from several threads.
         with _OPENING:
-            credentials = self._credentials()
             known = self._stores.get((url.bucket, kms_key))
             if known is None or known[0] != credentials:
                 with _without_variables(self._endpoint):
@@ -230,7 +237,7 @@ def _translated(url: str) -> Iterator[None]:
             raise ObjectStoreFailed(url, _said(error)) from error
         raise ObjectNotFound(url) from error
     except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise ObjectStoreFailed(url, f"access was denied ({_said(error)})") from error
+        raise ObjectDenied(url, f"access was denied ({_said(error)})") from error
     except (BaseError, OSError) as error:
         raise ObjectStoreFailed(url, _said(error)) from error
 

@@ -42,6 +42,7 @@ from gnomon.model.arn import Account
 from gnomon.model.records import ExperimentRecord
 from gnomon.model.snapshot import Update
 from gnomon.objects.local_keys import LocalKeys
+from gnomon.objects.roles import Access, Roles
 from gnomon.objects.sealed import SealedObjects
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import HostingSettings, QuotaSettings, SpoolSettings
@@ -52,7 +53,7 @@ from gnomon.testing.fake_disk import FakeDisk
 from gnomon.testing.fake_host import FakeHost, FakeMachine
 
 _LOOK_S = 0.01
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 # An archive at a URL with this in it is not there; with that, it was there when its model was made,
 # and has gone since; with the third, it never arrives.
 MISSING = "missing"
@@ -195,17 +196,19 @@ class Surroundings:
     reached: Callable[[str, str | None], Awaitable[frozenset[str]]] = no_incarnations
     finished: Callable[[Collection[str]], Awaitable[frozenset[str]]] = no_incarnations
     at_end: Callable[[ExperimentRecord], Awaitable[None]] = no_guardrail
+    # None: any role may use the directory below.
+    roles: Roles | None = None
 
 
-async def check_at_creation(model_data_url: str | None) -> None:
+async def check_at_creation(model_data_url: str | None, _role_arn: str) -> None:
     """Stands in for looking whether there is an archive, when its model is made."""
     if model_data_url and MISSING in model_data_url:
         raise ModelDataNotFound(model_data_url)
 
 
-async def check_model_data(model_data_url: str | None) -> None:
+async def check_model_data(model_data_url: str | None, role_arn: str) -> None:
     """The same, later."""
-    await check_at_creation(model_data_url)
+    await check_at_creation(model_data_url, role_arn)
     if model_data_url and GONE in model_data_url:
         raise ModelDataNotFound(model_data_url)
 
@@ -213,7 +216,7 @@ async def check_model_data(model_data_url: str | None) -> None:
 def put_together(
     directory: Path,
     around: Surroundings,
-    check: Callable[[str | None], Awaitable[None]] = check_model_data,
+    check: Callable[[str | None, str], Awaitable[None]] = check_model_data,
     **hosting: Any,
 ) -> ControlInProcess:
     """A control that does not run yet. `directory` is the model directory of every model, too."""
@@ -223,8 +226,8 @@ def put_together(
         async with transactions.database.reading() as connection:
             return await routing.changes_since(connection, version)
 
-    async def prepare(model_data_url: str | None, in_memory_of: str | None) -> Path:
-        await check_model_data(model_data_url)
+    async def prepare(model_data_url: str | None, role_arn: str, in_memory_of: str | None) -> Path:
+        await check_model_data(model_data_url, role_arn)
         if model_data_url and ENDLESS in model_data_url:
             await asyncio.Event().wait()
         return directory if in_memory_of is None else volumes.make(in_memory_of, 0)
@@ -266,13 +269,14 @@ def put_together(
     loops.append(loop)
     keys = LocalKeys(directory / "keys.json", ACCOUNT)
     objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
+    roles = Roles(Access(objects, keys), {})
     return ControlInProcess(
         api.Api(
             _service(),
             transactions,
             floor,
             check_at_creation,
-            Destinations(transactions, objects, keys, volumes),
+            Destinations(transactions, around.roles or roles, keys, volumes),
             loop.ring,
         ),
         loop,
@@ -299,6 +303,7 @@ async def running_control(
     clock: FakeClock,
     quotas: QuotaSettings | None = None,
     account: Account = ACCOUNT,
+    roles: Roles | None = None,
     **hosting: Any,
 ) -> AsyncIterator[ControlInProcess]:
     """A control on the database in `directory`, which may be a former control's.
@@ -317,7 +322,8 @@ async def running_control(
         os.urandom,
         quotas or QuotaSettings(),
     )
-    control = put_together(directory, Surroundings(machine, clock, host, transactions), **hosting)
+    around = Surroundings(machine, clock, host, transactions, roles=roles)
+    control = put_together(directory, around, **hosting)
     control.run()
     try:
         yield control

@@ -11,7 +11,7 @@ from gnomon.model import feed_wire
 from gnomon.model.snapshot import Report, Update
 
 # How long (s) a test waits for a report.
-_PATIENCE_S = 10.0
+_PATIENCE_S = 30.0
 
 
 class FakeControlFeed:

@@ -1,6 +1,7 @@
 """A stand-in for AWS KMS: its wire over local keys. Other than KMS it forgets nothing at a fault.
 
-Protocol: AWS JSON 1.1, operations GenerateDataKey and Decrypt of the service model `kms`.
+Protocol: AWS JSON 1.1, operations GenerateDataKey and Decrypt of the service model `kms`. Who asks
+is believed: signatures are not verified.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import base64
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -22,13 +23,17 @@ _CODES = {
     "it is disabled": "DisabledException",
     "the data key": "InvalidCiphertextException",
     "it is not one": "InvalidCiphertextException",
+    "User is not": "AccessDeniedException",
 }
+_DENIED = "User is not authorized:"
 _POLL_S = 0.01
 
 
 @contextlib.contextmanager
-def fake_kms(keys: LocalKeys) -> Iterator[str]:
-    """Serves `keys` and gives the endpoint."""
+def fake_kms(keys: LocalKeys, callers: Container[str] | None = None) -> Iterator[str]:
+    """Serves `keys` and gives the endpoint. `callers` are the access key ids that may use them; by
+    default any may.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -36,7 +41,10 @@ def fake_kms(keys: LocalKeys) -> Iterator[str]:
             request = json.loads(self.rfile.read(length))
             operation = self.headers["X-Amz-Target"].removeprefix("TrentService.")
             status, answer = 200, {}
+            caller = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
             try:
+                if callers is not None and caller not in callers:
+                    raise KeyUnusable("asked for", f"{_DENIED} {caller}")
                 answer = _answer(keys, operation, request)
             except KeyUnusable as error:
                 code = next(code for said, code in _CODES.items() if error.reason.startswith(said))

@@ -223,14 +223,14 @@ def _overheard(plan: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
 
 
 def mortal_check(
-    life: Life, check: Callable[[str | None], Awaitable[None]]
-) -> Callable[[str | None], Awaitable[None]]:
+    life: Life, check: Callable[[str | None, str], Awaitable[None]]
+) -> Callable[[str | None, str], Awaitable[None]]:
     """The check of model data, as a life does it."""
 
-    async def checked(url: str | None) -> None:
+    async def checked(url: str | None, role_arn: str) -> None:
         life.reach(CheckModelData, "before")
         try:
-            await check(url)
+            await check(url, role_arn)
         finally:
             life.reach(CheckModelData, "after")
             life.note([(CheckModelData, "after", "recorded")])

@@ -25,6 +25,7 @@ from gnomon.model.lifecycle import LIVE_INSTANCE
 from gnomon.model.snapshot import Endpoint, Incarnation
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.local_keys import LocalKeys
+from gnomon.objects.roles import Access, Roles
 from gnomon.objects.sealed import SealedObjects
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.router.router import Router
@@ -283,10 +284,9 @@ async def machine_with_lives(directory: Path, faults: Faults) -> AsyncIterator[L
 
     keys = LocalKeys(directory / "keys.json", ACCOUNT)
     objects = SealedObjects(DirectoryObjects(directory / "objects"), keys)
+    roles = Roles(Access(objects, keys), {})
     opener = FrameOpener(lambda wrapped: keys.unwrap(wrapped, CONTEXT))
-    collector = Collector(
-        directory / "spool", telemetry, objects, capture, default_analyses, opener
-    )
+    collector = Collector(directory / "spool", telemetry, roles, capture, default_analyses, opener)
     own = stat(os.getpid())
     assert own is not None, "this process runs"
     incarnation = Incarnation(new_id(), 0, os.getpid(), own.start_ticks, boot_id())

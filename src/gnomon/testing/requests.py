@@ -11,13 +11,13 @@ ROLE = "arn:aws:iam::000000000000:role/gnomon"
 
 
 async def make_model(
-    control: ControlClient, name: str, url: str = "s3://bucket/model.tar.gz"
+    control: ControlClient, name: str, url: str = "s3://bucket/model.tar.gz", role: str = ROLE
 ) -> None:
     await control.call(
         "CreateModel",
         ModelName=name,
         PrimaryContainer={"Image": IMAGE, "ModelDataUrl": url},
-        ExecutionRoleArn=ROLE,
+        ExecutionRoleArn=role,
     )
 
 

@@ -32,7 +32,7 @@ from gnomon.testing.raw_http import Answer, RawClient, invocation
 # Nothing listens there: port 1 needs a right that tests do not have.
 NOBODY = 1
 # How long (s) a test waits for something that must happen.
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 FAR_FUTURE_S = 4e9
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gnomon.control.call import Call, Params
-from gnomon.control.operations.models import container_of, find_model
+from gnomon.control.operations.models import container_of, find_model, role_of
 from gnomon.errors import ValidationFailed
 from gnomon.model.records import EndpointConfigRecord
 from gnomon.model.snapshot import Capture
@@ -34,10 +34,22 @@ async def resolve(
         production=tuple(production),
         shadow=shadows[0] if shadows else None,
         routing=routing or "LEAST_OUTSTANDING_REQUESTS",
-        captures=await _captures(call, request.get("DataCaptureConfig") or {}),
+        captures=await _captures(
+            call,
+            request.get("DataCaptureConfig") or {},
+            capture_role(request, production[0].role_arn),
+        ),
         data_capture=request.get("DataCaptureConfig"),
         kms_key=kms_key,
+        role_arn=request.get("ExecutionRoleArn") or "",
     )
+
+
+def capture_role(request: Params, model_role: str) -> str:
+    """The role that an endpoint's own captures are written with: that of its configuration, else
+    that of the first production variant's model. Pure.
+    """
+    return request.get("ExecutionRoleArn") or model_role
 
 
 async def _variant(call: Call, item: Params, ids: dict[str, str], kms_key: str) -> VariantSpec:
@@ -54,10 +66,11 @@ async def _variant(call: Call, item: Params, ids: dict[str, str], kms_key: str) 
         startup_time_limit_s=item.get("ContainerStartupHealthCheckTimeoutInSeconds"),
         download_time_limit_s=item.get("ModelDataDownloadTimeoutInSeconds"),
         kms_key=kms_key,
+        role_arn=role_of(model.request),
     )
 
 
-async def _captures(call: Call, config: Params) -> tuple[Capture, ...]:
+async def _captures(call: Call, config: Params, role_arn: str) -> tuple[Capture, ...]:
     if not config or not config.get("EnableCapture", False):
         return ()
     headers = config.get("CaptureContentTypeHeader") or {}
@@ -67,6 +80,7 @@ async def _captures(call: Call, config: Params) -> tuple[Capture, ...]:
         headers.get("CsvContentTypes") or [],
         headers.get("JsonContentTypes") or [],
         config.get("KmsKeyId") or "",
+        role_arn,
     )
     modes = {option["CaptureMode"] for option in config["CaptureOptions"]}
     return (
@@ -86,6 +100,7 @@ async def define_capture(
     csv_content_types: list[str],
     json_content_types: list[str],
     kms_key: str,
+    role_arn: str,
 ) -> str:
     """Keeps where records go under a new capture id. A destination that is no place is refused."""
     try:
@@ -98,6 +113,7 @@ async def define_capture(
         csv_content_types=tuple(csv_content_types),
         json_content_types=tuple(json_content_types),
         kms_key=kms_key,
+        role_arn=role_arn,
     )
     await add_capture(call.connection, capture_id, definition)
     return capture_id

@@ -207,7 +207,7 @@ async def _updated_plan(
         data_storage=storage,
         capture_id=plan.capture_id
         if storage == plan.data_storage
-        else await capture_of(call, storage),
+        else await capture_of(call, storage, plan.role_arn),
     )
 
 

@@ -54,6 +54,7 @@ def test_spec(
             weight=production.weight * plan.sampling_percentage / 100,
             # Production's instances are as they were: nothing of a test restarts them.
             kms_key=kms_key,
+            role_arn=shadow.role_arn,
         ),
         routing=former.routing,
         data_capture=former.data_capture,
@@ -65,6 +66,7 @@ def test_spec(
         ),
         captures=captures,
         kms_key=kms_key,
+        role_arn=former.role_arn,
     )
 
 
@@ -79,6 +81,7 @@ def promoted_spec(running: EndpointSpec) -> EndpointSpec:
         captures=_without_test(running),
         data_capture=running.data_capture,
         kms_key=running.kms_key,
+        role_arn=running.role_arn,
     )
 
 
@@ -117,6 +120,8 @@ async def keep_config(call: Call, experiment: ExperimentRecord, spec: EndpointSp
         request["DataCaptureConfig"] = spec.data_capture
     if spec.kms_key:
         request["KmsKeyId"] = spec.kms_key
+    if spec.role_arn:
+        request["ExecutionRoleArn"] = spec.role_arn
     record = EndpointConfigRecord(
         id=call.new_id(),
         name=spec.config_name,

@@ -19,7 +19,7 @@ from gnomon.control.operations.experiment_specs import (
     test_spec,
 )
 from gnomon.control.operations.listing import page
-from gnomon.control.operations.models import container_of, find_model
+from gnomon.control.operations.models import container_of, find_model, role_of
 from gnomon.control.operations.schedules import new_schedule
 from gnomon.control.operations.tags import tags_of
 from gnomon.control.quotas import check_experiments, check_instances
@@ -73,7 +73,7 @@ async def create_inference_experiment(call: Call, params: Params) -> dict[str, A
             shadow=shadow,
             sampling_percentage=percentage,
             data_storage=storage,
-            capture_id=await capture_of(call, storage),
+            capture_id=await capture_of(call, storage, params["RoleArn"]),
             kms_key=params.get("KmsKey"),
             creates_endpoint=endpoint is None,
         ),
@@ -177,8 +177,8 @@ async def find_experiment(call: Call, name: str) -> ExperimentRecord:
     return record
 
 
-async def capture_of(call: Call, storage: Params | None) -> str | None:
-    """A capture id for a DataStorageConfig, or None without one."""
+async def capture_of(call: Call, storage: Params | None, role_arn: str) -> str | None:
+    """A capture id for a DataStorageConfig that the role writes to, or None without one."""
     if not storage:
         return None
     types = storage.get("ContentType") or {}
@@ -188,6 +188,7 @@ async def capture_of(call: Call, storage: Params | None) -> str | None:
         types.get("CsvContentTypes") or [],
         types.get("JsonContentTypes") or [],
         storage.get("KmsKey") or "",
+        role_arn,
     )
 
 
@@ -210,6 +211,7 @@ async def _model_variant(call: Call, item: Params) -> ModelVariant:
         container=container_of(model.request),
         instance_type=config["InstanceType"],
         count=config["InstanceCount"],
+        role_arn=role_of(model.request),
     )
 
 
@@ -285,6 +287,7 @@ async def _with_endpoint(call: Call, record: ExperimentRecord) -> ExperimentReco
                 count=production.count,
                 weight=1.0,
                 kms_key=record.plan.kms_key or "",
+                role_arn=production.role_arn,
             ),
         ),
         kms_key=record.plan.kms_key or "",

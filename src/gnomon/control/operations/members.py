@@ -51,7 +51,6 @@ _GZIP_ONLY = "Gnomon takes one gzip-compressed archive. Give S3DataType S3Object
 
 _DONE = Honoured()
 _NO_NETWORK = Echoed("instances run on this machine's network")
-_NO_ROLES = Echoed("instances run as the user that runs Gnomon")
 _NO_VOLUMES = Echoed("instances use this machine's disk")
 _VOLUME_KEY = Honoured(
     "models unpack into memory, records are sealed in the spool; the guide says what that leaves"
@@ -72,7 +71,7 @@ MEMBERS: dict[str, dict[str, Treatment]] = {
         **_all("ModelName", "PrimaryContainer", "Tags"),
         "Containers": Honoured("one container at most"),
         "InferenceExecutionConfig": Echoed("a single container has no order"),
-        "ExecutionRoleArn": _NO_ROLES,
+        "ExecutionRoleArn": Honoured("with `roles.strict`: what reads the archive"),
         "VpcConfig": _NO_NETWORK,
         "EnableNetworkIsolation": _NO_NETWORK,
     },
@@ -107,7 +106,9 @@ MEMBERS: dict[str, dict[str, Treatment]] = {
     "CreateEndpointConfigInput": {
         **_all("EndpointConfigName", "ProductionVariants", "DataCaptureConfig", "Tags"),
         "ShadowProductionVariants": Honoured("one shadow at most"),
-        "ExecutionRoleArn": _NO_ROLES,
+        "ExecutionRoleArn": Honoured(
+            "with `roles.strict`: what writes captures; else the first production variant's model's"
+        ),
         "VpcConfig": _NO_NETWORK,
         "EnableNetworkIsolation": _NO_NETWORK,
         "MetricsConfig": Echoed("every metric is published each minute"),
@@ -191,7 +192,7 @@ MEMBERS: dict[str, dict[str, Treatment]] = {
     "CreateInferenceExperimentRequest": {
         **_all("Name", "Type", "Schedule", "Description", "EndpointName", "ModelVariants"),
         **_all("DataStorageConfig", "ShadowModeConfig", "Tags"),
-        "RoleArn": _NO_ROLES,
+        "RoleArn": Honoured("with `roles.strict`: what writes captures; models have their own"),
         "KmsKey": _VOLUME_KEY,
     },
     "InferenceExperimentSchedule": _all("StartTime", "EndTime"),

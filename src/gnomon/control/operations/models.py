@@ -26,6 +26,11 @@ def model_data_url(params: Params) -> str | None:
     return container_of(params).model_data_url
 
 
+def role_of(request: Params) -> str:
+    """The role that a CreateModel request names to read the archive with; empty if none."""
+    return request.get("ExecutionRoleArn") or ""
+
+
 async def create_model(call: Call, params: Params) -> dict[str, Any]:
     """Adds the model; `model_data_url` has seen its container."""
     name = params["ModelName"]
