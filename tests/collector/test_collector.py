@@ -134,9 +134,9 @@ class World:
             return await queries.reached_barrier(connection, barrier_id, capture_id)
 
     async def finished(self):
-        return [
-            incarnation_id for incarnation_id, *_ in (await self.rows())["finished_incarnations"]
-        ]
+        rows = (await self.rows())["finished_incarnations"]
+        async with self.database.reading() as connection:
+            return sorted(await queries.finished(connection, [id_ for id_, *_ in rows]))
 
 
 async def _new_world(path):
@@ -703,8 +703,7 @@ async def test_a_barrier_waits_for_its_own_destination_only(world):
         # Of tests that capture nothing, all is in.
         assert await world.reached("of well", None) == {"i1"}
         assert (await world.invocations(), await world.pairs()) == (3, 2)
-        async with world.database.reading() as connection:
-            assert await queries.finished(connection, ["i1"]) == frozenset()
+        assert await world.finished() == []
         world.objects.away = "nowhere"
         await collector.drain()
     assert [(entry["event"], entry["capture_id"]) for entry in logs] == [
@@ -713,8 +712,7 @@ async def test_a_barrier_waits_for_its_own_destination_only(world):
     ]
     assert await captured_events(world, "ill") == ["a", "b", "c"]
     assert await world.reached("of ill", "ill") == {"i1"}
-    async with world.database.reading() as connection:
-        assert await queries.finished(connection, ["i1"]) == {"i1"}
+    assert await world.finished() == ["i1"]
     rows = await world.rows()
     assert rows["unwritten_captures"] == rows["spool_positions"] == []
     assert list(world.root.iterdir()) == []
