@@ -70,6 +70,8 @@ class SpoolWriter:
         self.dropped: dict[str, int] = {}
         self.disk_errors = 0
         self._settings = settings
+        # What exchanges may fill of the buffer.
+        self._exchanges_bytes = settings.buffer_bytes * _EXCHANGES_SHARE
         self._clock = clock
         self._disk = disk or MachineDisk()
         # How short space on the disk is (`gnomon.spool.disk.shortage`), as of the last look.
@@ -156,10 +158,6 @@ class SpoolWriter:
         self._wake.set()
         self._thread.join()
         os.close(self._lock)
-
-    @property
-    def _exchanges_bytes(self) -> float:
-        return self._settings.buffer_bytes * _EXCHANGES_SHARE
 
     def _rouse(self) -> None:
         if not self._wake.is_set():
