@@ -8,12 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from gnomon.control.cloudwatch.catalogue import INVOCATIONS_NAMESPACE, METRICS
+from gnomon.control.cloudwatch.catalogue import INVOCATIONS_NAMESPACE, METRICS, part_for
 from gnomon.model import metric
 from gnomon.stats.datapoints import statistic
 from gnomon.stats.histogram import bucket_of
 from gnomon.store.database import Database
-from gnomon.store.telemetry import ingest
+from gnomon.store.telemetry import ingest, roll_ups
 from gnomon.store.telemetry.series import Periods, Variant
 from gnomon.testing.databases import migrated
 
@@ -24,21 +24,24 @@ _DAY_M = 24 * 60
 # The first half of them is kept in periods of five minutes, and answers come an hour each.
 _COARSE = 5
 _PERIOD_M = 60
+# Metric, statistic, and the minute of an hour that periods begin with.
 _ASKED = {
-    "sum_ms": ("Invocations", "Sum"),
-    "average_ms": ("ModelLatency", "Average"),
-    "p99_ms": ("ModelLatency", "p99"),
+    "sum_ms": ("Invocations", "Sum", 0),
+    "average_ms": ("ModelLatency", "Average", 0),
+    "p99_ms": ("ModelLatency", "p99", 0),
+    "p99_from_35_ms": ("ModelLatency", "p99", 35),
 }
 # Figures as the whole bench names them.
 QUESTIONS = {
     "month_sum_ms": "sum of Invocations",
     "month_average_ms": "average of ModelLatency",
     "month_p99_ms": "p99 of ModelLatency",
+    "month_p99_from_35_ms": "p99 of ModelLatency, hours from 35 past on",
 }
 
 
 def measure(share: float, rounds: int) -> dict[str, float]:
-    """The median milliseconds of each question; `share` makes the month shorter."""
+    """The median milliseconds of CPU time of each question; `share` makes the month shorter."""
     return asyncio.run(_measure(max(2, round(_DAYS * share)), rounds))
 
 
@@ -48,8 +51,8 @@ async def _measure(days: int, rounds: int) -> dict[str, float]:
             await _fill(database, days)
             times: dict[str, list[float]] = {figure: [] for figure in _ASKED}
             for _ in range(rounds):
-                for figure, (metric_name, stat) in _ASKED.items():
-                    times[figure].append(await _ask(database, metric_name, stat, days))
+                for figure, (metric_name, stat, begins) in _ASKED.items():
+                    times[figure].append(await _ask(database, metric_name, stat, begins, days))
     return {figure: sorted(found)[len(found) // 2] for figure, found in times.items()}
 
 
@@ -83,17 +86,21 @@ async def _fill(database: Database, days: int) -> None:
         async with database.writing() as connection:
             await ingest.add_metric_counts(connection, counts)
             await ingest.add_metric_histograms(connection, histograms)
+    done = 0
+    while done < days * _DAY_M:
+        async with database.writing() as connection:
+            done = await roll_ups.roll_up(connection, days * _DAY_M)
 
 
-async def _ask(database: Database, metric_name: str, stat: str, days: int) -> float:
-    began_s = time.perf_counter()
+async def _ask(database: Database, metric_name: str, stat: str, begins: int, days: int) -> float:
+    began_s = time.process_time()
     async with database.reading() as connection:
         periods = await METRICS[INVOCATIONS_NAMESPACE, metric_name].read(
             connection,
             [_VARIANT],
-            Periods(0, days * _DAY_M, _PERIOD_M),
-            only_sums=stat in {"Sum", "Average"},
+            Periods(begins, days * _DAY_M, _PERIOD_M),
+            part=part_for([stat]),
         )
     values = [statistic(stat)(period) for period in periods.values()]
     assert len(values) == days * _DAY_M / _PERIOD_M, "an hour has no metrics"
-    return (time.perf_counter() - began_s) * 1000
+    return (time.process_time() - began_s) * 1000

@@ -198,6 +198,8 @@ class AnalysisDefaults:
     block_s: float = 1.0
     # A Python function that compares answers in the place of Gnomon, "/path/to/file.py:function".
     comparator: str = ""
+    # Further ones, by the name that an experiment's analysis chooses one by.
+    comparators: Mapping[str, str] = field(default_factory=dict)
     # Numbers are the same within either.
     absolute_tolerance: float = 0.0
     relative_tolerance: float = 0.0

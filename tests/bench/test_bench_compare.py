@@ -21,6 +21,7 @@ def test_a_quick_run_measures_every_kind_of_answer_and_the_report(bench, tmp_pat
         "month_sum_ms",
         "month_average_ms",
         "month_p99_ms",
+        "month_p99_from_35_ms",
     }
     assert all(figure > 0 for figure in document["figures"].values())
     assert document["goals"]["csv_pairs_per_s"] == [">=", 15_000]

@@ -123,6 +123,15 @@ def test_every_format_has_the_verdict_and_every_section(name, format_, reports, 
     assert "mirrored" in squeezed
 
 
+def test_hashes_of_labels_are_said_to_be_such(reports):
+    hashed = report_of(pair_state(20, predictions=LABELS, hashed=lambda label: f"#{len(label)}"))
+    confusion = section(hashed, "Labels that are not the same")
+    assert confusion.rows == (("#4", "#7", "4"),)
+    assert any("KMS key" in line for line in confusion.lines)
+    in_clear = section(reports["not_ready"], "Labels that are not the same")
+    assert not any("KMS key" in line for line in in_clear.lines)
+
+
 def test_json_is_the_report_as_it_came(reports, printed):
     assert json.loads(printed(ReportFormat.JSON, reports["not_ready"])) == reports["not_ready"]
 

@@ -2,10 +2,12 @@ import asyncio
 import errno
 import json
 import os
+import re
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 import structlog
 from sqlalchemy import event, select
@@ -89,7 +91,7 @@ class World:
             roles or Roles(Access(self.objects, None), {}),
             captures or known,
             default_analyses,
-            FrameOpener({b"wrapped": KEY}.__getitem__),
+            FrameOpener({b"wrapped": KEY, b"other": KEY[::-1]}.__getitem__),
             clock=lambda: 7.0,
             **more,
         )
@@ -193,8 +195,9 @@ async def test_a_writer_that_was_cut_off_leaves_a_gap_and_one_that_ended_in_orde
 
 
 async def test_an_empty_spool_is_nothing_to_do(world):
+    before = await world.rows()
     await world.collector().drain()
-    assert not any((await world.rows()).values())
+    assert await world.rows() == before
 
 
 async def test_a_dead_incarnation_that_wrote_nothing_is_finished(world):
@@ -315,6 +318,33 @@ async def test_sealed_records_become_what_the_others_become(world):
     assert await world.pairs() == 1
     assert len(await world.captured()) == 1
     assert not directory.exists()
+
+
+async def test_labels_of_sealed_pairs_are_kept_as_the_same_hashes_by_every_collector(world):
+    late, on_time = (
+        build.answer(content_type="application/json", body=body, body_bytes=len(body))
+        for body in (b'{"label":"very late"}', b'{"label":"on time"}')
+    )
+    for number, wrapped in enumerate([b"wrapped", b"other", b"other"]):
+        key = {b"wrapped": KEY, b"other": KEY[::-1]}[wrapped]
+        writer = SpoolWriter(world.root, f"i{number}", HELD)
+        pair = build.pair(str(number), production=late, shadow=on_time)
+        assert writer.append(pair, FrameSeal(wrapped, key))
+        assert writer.append(msgspec.structs.replace(pair, experiment_id="in the clear"))
+        writer.close()
+        await world.collector().drain()
+    async with world.database.reading() as connection:
+        hashed, clear = [
+            await queries.pair_state(connection, experiment_id, ANALYSIS_ID)
+            for experiment_id in ("experiment-1", "in the clear")
+        ]
+        assert list(await queries.label_keys_of(connection, ["in the clear"])) == []
+    assert clear.task.confusion.counts() == [("very late", "on time", 3)]
+    assert not clear.task.confusion.are_hashed
+    ((production, shadow, times),) = hashed.task.confusion.counts()
+    assert re.fullmatch("#[0-9a-f]{12}", production)
+    assert re.fullmatch("#[0-9a-f]{12}", shadow)
+    assert (production != shadow, times, hashed.task.confusion.are_hashed) == (True, 3, True)
 
 
 async def test_a_torn_tail_of_a_dead_incarnation_is_told_and_left(world):

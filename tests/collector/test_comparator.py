@@ -3,9 +3,10 @@ import contextlib
 import pytest
 
 from gnomon.collector import comparator
-from gnomon.collector.comparator import Unknown, UserComparator, function_named
+from gnomon.collector.comparator import Unknown, UserComparator, functions_named
 from gnomon.collector.comparing import Answer
 from gnomon.errors import SettingsError
+from gnomon.settings import AnalysisDefaults
 
 FUNCTION = """
 import os, time
@@ -81,11 +82,22 @@ def test_a_setting_that_names_no_function_is_refused_in_a_sentence(tmp_path, tex
     file = tmp_path / "mine.py"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(SettingsError, match=said):
-        function_named(f"{file}:{name}")
+    with pytest.raises(SettingsError, match=rf"^\[analysis\] comparator .*{said}"):
+        functions_named(AnalysisDefaults(comparator=f"{file}:{name}"))
+    with pytest.raises(SettingsError, match=rf"^\[analysis.comparators\] by_rank .*{said}"):
+        functions_named(AnalysisDefaults(comparators={"by_rank": f"{file}:{name}"}))
 
 
-def test_a_setting_names_a_function(tmp_path):
+def test_settings_name_functions(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(FUNCTION)
-    assert function_named(f"{file}:compare") == (str(file), "compare")
+    function = f"{file}:compare"
+    assert functions_named(AnalysisDefaults()) == {}
+    named = functions_named(AnalysisDefaults(comparator=function, comparators={"a": function}))
+    assert named == dict.fromkeys(["default", "a"], (str(file), "compare"))
+
+
+@pytest.mark.parametrize("name", ["default", "gnomon"])
+def test_a_name_that_has_a_meaning_is_refused(tmp_path, name):
+    with pytest.raises(SettingsError, match=f"cannot name a function {name}"):
+        functions_named(AnalysisDefaults(comparators={name: "/a.py:b"}))

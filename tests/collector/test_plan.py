@@ -149,6 +149,37 @@ def test_a_users_comparator_has_the_last_word_and_pairs_that_it_fails_for_are_un
         build.pair("b", shadow=answer(body=b"0.7000", body_bytes=6)),
     ]
     with contextlib.closing(UserComparator(str(file), "compare")) as users:
-        state = kept(pairs, analyses(), users=users)
+        state = kept(pairs, analyses(), users={"default": users})
     assert (state.answers.same, state.answers.differ) == (1, 0)
     assert state.answers.unknown == {"comparator_failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "same", "unknown"),
+    [
+        ("default", True, {}),
+        ("by_length", False, {}),
+        ("gnomon", False, {}),
+        ("gone", None, {"comparator_missing": 1}),
+    ],
+)
+def test_an_experiments_analysis_chooses_its_comparator(tmp_path, chosen, same, unknown):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def anything(a, b):\n    return True\n"
+        "def by_length(a, b):\n    return len(a.body) == len(b.body)\n"
+    )
+    pair = build.pair("a", shadow=answer(body=b"0.7000", body_bytes=6))
+    with contextlib.ExitStack() as closing:
+        users = {
+            name: closing.enter_context(contextlib.closing(UserComparator(str(file), function)))
+            for name, function in (("default", "anything"), ("by_length", "by_length"))
+        }
+        state = kept([pair], analyses(comparator=chosen), users=users)
+    assert (state.answers.same, state.answers.differ) == (same is True, same is False)
+    assert state.answers.unknown == unknown
+
+
+def test_gnomon_compares_where_the_settings_name_no_function():
+    state = kept([build.pair("a")], analyses(comparator="default"))
+    assert state.answers.same == 1

@@ -19,6 +19,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
 from gnomon.control.cloudwatch import api as cloudwatch
+from gnomon.control.cloudwatch.catalogue import part_for
 from gnomon.control.cloudwatch.reading import Readings
 from gnomon.model import metric
 from gnomon.settings import MetricSettings
@@ -473,3 +474,18 @@ async def test_another_protocol_is_refused_by_name(url):
         )
     assert answer.status_code == 400
     assert "not in Smithy RPC" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("statistics", "part"),
+    [
+        (["Sum", "SampleCount"], "sums"),
+        (["Average"], "sums"),
+        (["p99", "TS(10%:90%)"], "values"),
+        (["Maximum", "SampleCount"], "values"),
+        (["Maximum", "Average"], "all"),
+        (["p50", "Sum"], "all"),
+    ],
+)
+def test_no_more_is_read_than_statistics_need(statistics, part):
+    assert part_for(statistics) == part

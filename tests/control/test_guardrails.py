@@ -38,7 +38,7 @@ def judge(control, telemetry):
 
 @pytest.fixture
 def analyses(control, judge):
-    return Analyses(control.transactions, judge, control.loop.wake)
+    return Analyses(control.transactions, judge, control.loop.wake, ["by_rank"])
 
 
 @pytest.fixture
@@ -212,12 +212,22 @@ async def test_a_noise_share_that_was_set_before_a_test_starts_comes_with_it(con
         (b'{"settings": {"task": "ranking"}}', r"settings.task"),
         (b'{"settings": {"unknown": 1}}', "unknown"),
         (b'{"settings": {"noise_share": 1.1}}', r"settings.noise_share"),
+        (
+            b'{"settings": {"comparator": "/tmp/any.py:function"}}',
+            "no comparator '/tmp/any.py:function'; there are default, gnomon, by_rank",
+        ),
         (b'{"guardrails": {"stop_when_broken": 1}}', r"guardrails.stop_when_broken"),
     ],
 )
 async def test_an_analysis_that_cannot_be_is_refused_by_name(analyses, running, body, sentence):
     with pytest.raises(SettingsError, match=sentence):
         await analyses.set("exp", body)
+
+
+async def test_a_comparator_is_chosen_by_its_name(analyses, running):
+    for name in ("by_rank", "gnomon", "default"):
+        body = msgspec.json.encode({"settings": {"comparator": name}})
+        assert (await analyses.set("exp", body))["settings"]["comparator"] == name
 
 
 async def test_an_experiment_that_is_over_or_not_there_is_left_alone(control, analyses, running):

@@ -13,6 +13,8 @@ from gnomon.testing.fake_upstream import FakeUpstream, Gate
 from gnomon.testing.raw_http import invocation
 from gnomon.testing.router_rig import endpoint, running_router, until, variant
 
+IN_FLIGHT_SUM = metric.CONCURRENT_REQUESTS + metric.SUM_SUFFIX
+
 
 @pytest.fixture
 async def model():
@@ -148,6 +150,32 @@ async def test_a_test_ends_for_its_barrier_only_when_the_last_repeat_has(tmp_pat
         await until(lambda: rig.spool.of(Barrier))
         kinds = [type(frame) for frame in rig.spool.frames]
     assert kinds.index(Noise) < kinds.index(Barrier)
+
+
+async def test_a_pair_does_not_wait_for_its_repeat_which_is_not_in_flight_for_a_client(
+    tmp_path, model, shadow
+):
+    gate = Gate()
+    asked = itertools.count()
+
+    async def second_waits(request, writer):
+        await (gate if next(asked) else fake_upstream.echo)(request, writer)
+
+    model.behaviour = second_waits
+    async with running_router(tmp_path) as rig:
+        await rig.apply(demo(model, shadow))
+        await rig.invoke("demo", b"x" * 1000)
+        await until(lambda: rig.spool.of(Pair))
+        await until(lambda: len(model.requests) == 2)
+        assert rig.spool.of(Noise) == []
+        # What the repeat may still want of the exchange is held.
+        assert rig.router._plane.mirror.held_bytes >= 1000
+        rig.router._routes.count_in_flight()
+        assert production_counts(rig)[IN_FLIGHT_SUM] == 0
+        gate.open()
+        await until(lambda: rig.spool.of(Noise))
+        assert rig.router._plane.mirror.held_bytes == 0
+    assert len(rig.spool.of(Pair)) == 1
 
 
 async def test_the_budget_is_whole_again_when_repeats_have_ended(tmp_path, model, shadow):

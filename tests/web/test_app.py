@@ -56,7 +56,7 @@ async def client(tmp_path):
                 cloudwatch.load(), Readings(control.transactions, telemetry, MetricSettings())
             ),
             Reports(control.transactions, telemetry, judge),
-            Analyses(control.transactions, judge, control.loop.wake),
+            Analyses(control.transactions, judge, control.loop.wake, ["by_rank"]),
             Status(
                 control.transactions,
                 warnings(control, telemetry, tmp_path),

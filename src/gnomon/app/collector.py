@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from gnomon.app.child import Hand, Orders, alone, run_child
 from gnomon.cli.time_limits import SPOOL_S
-from gnomon.collector.comparator import UserComparator, function_named
+from gnomon.collector.comparator import UserComparator, functions_named
 from gnomon.collector.loop import Collector
 from gnomon.collector.retention import Retention
 from gnomon.model.analysis import AnalysisRecord, default_record, default_settings
@@ -45,8 +45,10 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
 
     keys = open_keys(settings)
     roles = open_roles(settings, keys)
-    name = settings.analysis.comparator
-    users = UserComparator(*function_named(name)) if name else None
+    users = {
+        name: UserComparator(*function)
+        for name, function in functions_named(settings.analysis).items()
+    }
     collector = Collector(
         layout.spool,
         telemetry,
@@ -73,8 +75,8 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
     except TimeoutError:
         pass
     finally:
-        if users is not None:
-            users.close()
+        for user in users.values():
+            user.close()
         await state.close()
         await telemetry.close()
 

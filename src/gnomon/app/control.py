@@ -235,7 +235,7 @@ async def main(settings: Settings, orders: Orders) -> None:
             cloudwatch.load(), Readings(transactions, telemetry, settings.metrics)
         ),
         Reports(transactions, telemetry, judge),
-        Analyses(transactions, judge, wake),
+        Analyses(transactions, judge, wake, settings.analysis.comparators.keys()),
         Status(
             transactions,
             warnings,

@@ -38,7 +38,7 @@ from gnomon.cli import running as running_file
 from gnomon.cli.ending import RESTART_SIGNAL
 from gnomon.cli.running import Process, Running
 from gnomon.cli.time_limits import time_limits
-from gnomon.collector.comparator import function_named
+from gnomon.collector.comparator import functions_named
 from gnomon.errors import GnomonError, exhaustion
 from gnomon.hosting import leftovers, servers
 from gnomon.model.layout import Layout
@@ -95,8 +95,7 @@ class Supervisor:
         """
         listening.refuse_beyond_loopback(self._settings.server.host)
         servers.check(self._settings.hosting.external)
-        if comparator := self._settings.analysis.comparator:
-            function_named(comparator)
+        functions_named(self._settings.analysis)
         opening.check(self._settings)
         if self._certificate is not None:
             certificates.load(self._certificate)

@@ -55,6 +55,10 @@ def add_analysis(app: typer.Typer) -> None:
         noise_share: Annotated[
             float | None, typer.Option(help="Share of requests that production answers twice.")
         ] = None,
+        comparator: Annotated[
+            str | None,
+            typer.Option(help="Name of a function in the settings, gnomon, or default."),
+        ] = None,
         stop_when_broken: Annotated[
             bool | None, typer.Option(help="Stop the test once its verdict is not_ready.")
         ] = None,
@@ -83,7 +87,7 @@ def add_analysis(app: typer.Typer) -> None:
             relative_tolerance=relative_tolerance,
             ignored_paths=ignore_path or None,
         )
-        _set(settings, noise_share=noise_share)
+        _set(settings, noise_share=noise_share, comparator=comparator)
         if task is not None:
             settings["task"] = None if task == "detect" else task
         _set(

@@ -22,7 +22,7 @@ from gnomon import settings_reading
 from gnomon.cli import running as running_file
 from gnomon.cli.client import CallFailed, get
 from gnomon.cli.running import Running
-from gnomon.collector.comparator import function_named
+from gnomon.collector.comparator import functions_named
 from gnomon.errors import SettingsError
 from gnomon.model.layout import Layout
 from gnomon.objects import opening
@@ -134,8 +134,7 @@ def gather(named: Path | None, environ: Mapping[str, str]) -> Facts:
     settings_error = ""
     try:
         settings = settings_reading.load(data_dir, environ)
-        if settings.analysis.comparator:
-            function_named(settings.analysis.comparator)
+        functions_named(settings.analysis)
         opening.check(settings)
     except SettingsError as error:
         settings = Settings(data_dir)

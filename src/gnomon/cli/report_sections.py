@@ -55,7 +55,7 @@ def judged(analysis: dict[str, Any]) -> list[Section]:
     if analysis["differences"]:
         found.append(_differences(analysis))
     if analysis["task"] == "classification":
-        found.append(_confusion(analysis["confusion"]))
+        found.append(_confusion(analysis))
     if analysis["regression"]:
         found.append(_regression(analysis["regression"]))
     if analysis["most_different"] or analysis["most_slowed"]:
@@ -179,13 +179,18 @@ def _differences(analysis: dict[str, Any]) -> Section:
     )
 
 
-def _confusion(cells: list[dict[str, Any]]) -> Section:
+def _confusion(analysis: dict[str, Any]) -> Section:
+    cells: list[dict[str, Any]] = analysis["confusion"]
     wrong = [cell for cell in cells if cell["production"] != cell["shadow"]]
     lines = [] if wrong else ["Wherever both answers have labels, they are the same."]
     if not cells:
         lines = ["No pair has labels in both answers."]
     if len(wrong) > _MOST_ROWS:
         lines.append(f"and {len(wrong) - _MOST_ROWS:,} more, which the JSON has")
+    if wrong and analysis["labels_are_hashed"]:
+        lines.append(
+            "A KMS key protects the labels: each is shown as a hash, always the same in this test."
+        )
     return Section(
         "Labels that are not the same",
         ("production", "shadow", "times"),

@@ -8,11 +8,12 @@ Exchanges and barriers are left to `objects`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from gnomon.collector.comparator import UserComparator
+from gnomon.collector.labels import label_keys
 from gnomon.collector.plan import Analyses, experiments_of, rows_of
 from gnomon.spool import segment
 from gnomon.spool.frames import Frame
@@ -61,7 +62,7 @@ async def apply_rows(
     analyses_of: AnalysesOf,
     settled_before_s: float,
     opener: FrameOpener,
-    users: UserComparator | None,
+    users: Mapping[str, UserComparator],
 ) -> segment.SegmentReader:
     """Apply what segment `number` holds behind `offset`; gives the reader, at the segment's end.
 
@@ -73,7 +74,8 @@ async def apply_rows(
     while (frames := await asyncio.to_thread(next, frames_left, None)) is not None:
         analyses = await analyses_of(experiments_of(frames))
         share = compared_of(reader.size_bytes - reader.offset)
-        rows = await asyncio.to_thread(rows_of, frames, analyses, share, users)
+        keys = await label_keys(database, reader.wrapped_keys, opener)
+        rows = await asyncio.to_thread(rows_of, frames, analyses, share, users, keys.hashes)
         async with database.writing() as connection:
             await ingest.add_metric_counts(connection, rows.counts)
             await ingest.add_metric_histograms(connection, rows.histograms)
@@ -81,6 +83,8 @@ async def apply_rows(
                 await ingest.merge_pair_state(
                     connection, experiment_id, analysis_id, state, settled_before_s
                 )
+            for experiment_id, wrapped in keys.new.items():
+                await ingest.add_label_key(connection, experiment_id, wrapped)
             await ingest.set_position(
                 connection, incarnation_id, number, reader.offset, objects_done=False
             )

@@ -18,6 +18,8 @@ import structlog
 
 from gnomon.collector.comparing import Answer, Said, receive, send
 from gnomon.errors import SettingsError
+from gnomon.model.analysis import DEFAULT_COMPARATOR, NAMELESS
+from gnomon.settings import AnalysisDefaults
 
 # What a pair may take, in seconds.
 _PAIR_S = 0.1
@@ -30,12 +32,27 @@ _REST_S = 5.0
 _LOG = structlog.get_logger(__name__)
 
 
-def function_named(comparator: str) -> tuple[str, str]:
-    """The file and the function that a setting names. Raises SettingsError where there is no such
-    function; the file is read and not run.
+def functions_named(given: AnalysisDefaults) -> dict[str, tuple[str, str]]:
+    """File and function by the name that an analysis has of each. Raises SettingsError where there
+    is no such function; files are read and not run.
     """
-    file, _, function = comparator.rpartition(":")
-    wanted = "[analysis] comparator is to be /path/to/file.py:function"
+    named = {
+        DEFAULT_COMPARATOR: ("[analysis] comparator", given.comparator),
+        **{name: (f"[analysis.comparators] {name}", of) for name, of in given.comparators.items()},
+    }
+    if taken := given.comparators.keys() & set(NAMELESS):
+        raise SettingsError(
+            f"[analysis.comparators] cannot name a function {min(taken)}: that one has a meaning "
+            "already."
+        )
+    if not given.comparator:
+        del named[DEFAULT_COMPARATOR]
+    return {name: _function(*setting) for name, setting in named.items()}
+
+
+def _function(setting: str, comparator: object) -> tuple[str, str]:
+    file, _, function = str(comparator).rpartition(":")
+    wanted = f"{setting} is to be /path/to/file.py:function"
     if not Path(file).is_absolute() or not function.isidentifier():
         raise SettingsError(f"{wanted}, not {comparator}.")
     try:

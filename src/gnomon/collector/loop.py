@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import structlog
@@ -54,7 +54,7 @@ class Collector:
         analyses_of: AnalysesOf,
         opener: FrameOpener,
         *,
-        users: UserComparator | None = None,
+        users: Mapping[str, UserComparator] | None = None,
         longest_exchange_s: float = LONGEST_EXCHANGE_S,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -65,7 +65,7 @@ class Collector:
         self._captures = captures
         self._analyses_of = analyses_of
         self._opener = opener
-        self._users = users
+        self._users = users or {}
         self._longest_exchange_s = longest_exchange_s
         self._clock = clock
         self._monotonic = monotonic

@@ -15,8 +15,9 @@ import structlog
 
 from gnomon.collector import comparing
 from gnomon.collector.comparator import Unknown, UserComparator
+from gnomon.collector.labels import LabelOf
 from gnomon.model import metric
-from gnomon.model.analysis import AnalysisRecord, ComparisonSettings
+from gnomon.model.analysis import NAMELESS, AnalysisRecord, ComparisonSettings
 from gnomon.spool.frames import Answer, Frame, MetricDelta, Metrics, Noise, Pair
 from gnomon.spool.merge import merge_metrics
 from gnomon.stats.comparators import Comparison, compare
@@ -52,13 +53,17 @@ def rows_of(
     frames: Iterable[Frame],
     analyses: Analyses,
     compared_of: int = 1,
-    users: UserComparator | None = None,
+    users: Mapping[str, UserComparator] | None = None,
+    hashes: Mapping[str, LabelOf] | None = None,
 ) -> Rows:
     """The rows that frames become, metrics added up. Exchanges and barriers become none.
 
     `analyses` has one for each experiment among the frames. One in `compared_of` pairs is compared,
-    by its event id; of all, latencies and outcomes are counted. `users` compares if it is there.
+    by its event id; of all, latencies and outcomes are counted. `users` are the comparators that
+    analyses may name.
+    Labels of the experiments in `hashes` are kept as those give.
     """
+    users = users or {}
     metrics: list[Metrics] = []
     rows = Rows([], [], {})
     for frame in frames:
@@ -66,7 +71,8 @@ def rows_of(
             metrics.append(frame)
         elif isinstance(frame, Pair):
             analysis = analyses[frame.experiment_id]
-            metrics.append(_count_pair(rows.pairs, frame, analysis, compared_of, users))
+            hashed = (hashes or {}).get(frame.experiment_id)
+            metrics.append(_count_pair(rows.pairs, frame, analysis, compared_of, users, hashed))
         elif isinstance(frame, Noise):
             _count_noise(rows.pairs, frame, analyses[frame.experiment_id], users)
     for delta in merge_metrics(metrics).deltas:
@@ -86,14 +92,15 @@ def _count_pair(
     pair: Pair,
     analysis: AnalysisRecord,
     compared_of: int,
-    users: UserComparator | None,
+    users: Mapping[str, UserComparator],
+    hashed: LabelOf | None,
 ) -> Metrics:
     """Adds it to the state; what metrics have of it stands on the shadow."""
     if compared_of > 1 and zlib.crc32(pair.event_id.encode()) % compared_of:
         comparison = _NOT_COMPARED
     else:
         comparison = _comparison(pair, pair.production, pair.shadow, analysis, users)
-    _state(pairs, pair, analysis).add(pair, comparison)
+    _state(pairs, pair, analysis).add(pair, comparison, hashed)
     counts = {metric.PAIRS: 1.0}
     if comparison.same is not None:
         counts[metric.DISAGREEMENTS if not comparison.same else metric.AGREEMENTS] = 1.0
@@ -113,7 +120,7 @@ def _count_noise(
     pairs: dict[tuple[str, str], PairState],
     noise: Noise,
     analysis: AnalysisRecord,
-    users: UserComparator | None,
+    users: Mapping[str, UserComparator],
 ) -> None:
     comparison = _comparison(noise, noise.first, noise.second, analysis, users)
     _state(pairs, noise, analysis).add_noise(noise.event_id, comparison)
@@ -132,7 +139,7 @@ def compare_answers(
     production: Answer,
     shadow: Answer,
     settings: ComparisonSettings,
-    users: UserComparator | None = None,
+    user: UserComparator | None = None,
 ) -> Comparison:
     """Whether two answers say the same; unknown where one is missing or its body was cut.
 
@@ -150,10 +157,10 @@ def compare_answers(
     found = compare(
         production.content_type, production.body, shadow.content_type, shadow.body, settings
     )
-    if users is None:
+    if user is None:
         return found
     try:
-        distances = users.distances(_whole(production), _whole(shadow))
+        distances = user.distances(_whole(production), _whole(shadow))
     except Unknown as unknown:
         return Comparison(same=None, reason=unknown.reason)
     return dataclasses.replace(
@@ -188,10 +195,14 @@ def _comparison(
     one: Answer,
     other: Answer,
     analysis: AnalysisRecord,
-    users: UserComparator | None,
+    users: Mapping[str, UserComparator],
 ) -> Comparison:
+    name = analysis.settings.comparator
+    if name not in users and name not in NAMELESS:
+        # It was in the settings when the experiment chose it.
+        return Comparison(same=None, reason="comparator_missing")
     try:
-        return compare_answers(one, other, analysis.settings.comparison, users)
+        return compare_answers(one, other, analysis.settings.comparison, users.get(name))
     except Exception:
         # What models answer is anybody's bytes: one odd answer must not hold up all behind it.
         log.exception(

@@ -1,4 +1,5 @@
-"""Keeps the telemetry database bounded: old metrics become coarser, and at last they go.
+"""Keeps the telemetry database bounded, and quick to ask: hours that are over are summed up beside
+what they were made of, old metrics become coarser, and at last they go.
 
 A piece at a time, with a rest between two, so that rows of now never wait for long.
 """
@@ -15,7 +16,7 @@ from gnomon.errors import GnomonError
 from gnomon.model.retention import DAY_S, FIVE, HOUR
 from gnomon.settings import MetricSettings
 from gnomon.store.database import Database
-from gnomon.store.telemetry import retention
+from gnomon.store.telemetry import retention, roll_ups
 
 # How often it looks, and how long it rests between two pieces.
 _EVERY_S = 600.0
@@ -51,6 +52,7 @@ class Retention:
     async def look(self, stop: asyncio.Event) -> None:
         """Do all that is due, unless `stop` is set meanwhile."""
         now_s = self._clock()
+        await self._roll_up(int(now_s // (HOUR * _MINUTE_S)) * HOUR, stop)
         for step, days in (
             (FIVE, self._kept.minute_days),
             (HOUR, self._kept.five_minute_days),
@@ -62,6 +64,14 @@ class Retention:
                     done = await retention.coarsen(connection, self._done[step], before, step)
                 self._done[step] = done
                 await asyncio.sleep(_REST_S)
-        oldest = int((now_s - self._kept.hour_days * DAY_S) // _MINUTE_S)
+        # Whole hours, with their sums.
+        oldest = int((now_s - self._kept.hour_days * DAY_S) // (HOUR * _MINUTE_S)) * HOUR
         async with self._database.writing() as connection:
             await retention.delete_before(connection, oldest)
+
+    async def _roll_up(self, before: int, stop: asyncio.Event) -> None:
+        done = 0
+        while done < before and not stop.is_set():
+            async with self._database.writing() as connection:
+                done = await roll_ups.roll_up(connection, before)
+            await asyncio.sleep(_REST_S)

@@ -6,7 +6,7 @@ the figures would make the intervals untrue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,13 @@ from gnomon.control.judging import Judge
 from gnomon.control.operations.experiments import find_experiment
 from gnomon.control.transactions import Transactions
 from gnomon.errors import Conflict, SettingsError
-from gnomon.model.analysis import AnalysisRecord, AnalysisSettings, Guardrails, default_record
+from gnomon.model.analysis import (
+    NAMELESS,
+    AnalysisRecord,
+    AnalysisSettings,
+    Guardrails,
+    default_record,
+)
 from gnomon.model.records import ExperimentRecord
 from gnomon.model.spec import EndpointSpec
 from gnomon.store.state.analyses import analyses_of, put_analysis
@@ -43,6 +49,8 @@ class Analyses:
     judge: Judge
     # Called with the id of an endpoint that routers are to hear of.
     wake: Callable[[str], None]
+    # Names of the functions in the settings that may compare.
+    comparators: Collection[str]
 
     async def show(self, name: str) -> dict[str, Any]:
         """How the experiment is judged; ResourceNotFound."""
@@ -87,9 +95,17 @@ class Analyses:
             settings = given.get("settings", {})
             if isinstance(settings, dict):
                 given["settings"] = _merged(msgspec.to_builtins(self.judge.defaults), settings)
-            return msgspec.convert(given, AnalysisRequest)
+            wanted = msgspec.convert(given, AnalysisRequest)
         except msgspec.MsgspecError as error:
             raise SettingsError(f"The analysis cannot be used: {error}.") from error
+        named = wanted.settings.comparator
+        known = (*NAMELESS, *sorted(self.comparators))
+        if named not in known:
+            raise SettingsError(
+                f"The analysis cannot be used: there is no comparator {named!r}; there are "
+                f"{', '.join(known)}. [analysis.comparators] in the settings names more."
+            )
+        return wanted
 
 
 async def _tell(call: Call, record: ExperimentRecord, noise_share: float) -> None:

@@ -16,6 +16,11 @@ from gnomon.errors import SettingsError
 from gnomon.settings import AnalysisDefaults
 
 Task = Literal["classification", "regression", "generic"]
+# Comparators that need no name of their own: that of `[analysis] comparator`, Gnomon's where there
+# is none; and Gnomon's in any case.
+DEFAULT_COMPARATOR = "default"
+OWN_COMPARATOR = "gnomon"
+NAMELESS = (DEFAULT_COMPARATOR, OWN_COMPARATOR)
 
 _Tolerance = Annotated[float, msgspec.Meta(ge=0)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -55,7 +60,7 @@ class AnalysisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `dependence` says what rates rest on: independent pairs, or blocks of `block_s` seconds. The
     typical slow-down always rests on blocks. `noise_share` of production's requests are answered
-    by production twice.
+    by production twice. `comparator` is the name of a function in the settings, or one of NAMELESS.
     """
 
     comparison: ComparisonSettings = ComparisonSettings()
@@ -65,6 +70,7 @@ class AnalysisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     block_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     alpha: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.05
     noise_share: _Share = 0.0
+    comparator: str = DEFAULT_COMPARATOR
 
 
 class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,8 +99,8 @@ class AnalysisRecord(msgspec.Struct, frozen=True):
 def default_settings(given: AnalysisDefaults) -> AnalysisSettings:
     """The settings of experiments that have none of their own. Raises SettingsError."""
     values = asdict(given)
-    # Of the whole installation: the collector's.
-    del values["comparator"]
+    # Functions are the collector's; experiments know them by name.
+    del values["comparator"], values["comparators"]
     rules = {name: values.pop(name) for name in Rules.__struct_fields__ if name in values}
     tolerances = {
         name: values.pop(name) for name in ComparisonSettings.__struct_fields__ if name in values

@@ -83,7 +83,8 @@ class Outcome:
 
 class Exchange:
     """`client` is None once it is answered or gone; `copy_is_open` from the copy to its end,
-    `repeat_is_open` while production is asked again.
+    `repeat_is_open` while production is asked again; `is_recorded` once all but what that
+    says is written.
 
     `at_s` is epoch seconds, `began_s` monotonic.
     """
@@ -99,6 +100,7 @@ class Exchange:
         "event_id",
         "held_bytes",
         "is_answered",
+        "is_recorded",
         "model_head",
         "production",
         "repeat_is_open",
@@ -138,6 +140,7 @@ class Exchange:
         self.was_offered = False
         self.copy_is_open = False
         self.repeat_is_open = False
+        self.is_recorded = False
         # What the mirror's budget holds for it.
         self.held_bytes = 0
 

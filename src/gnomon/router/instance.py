@@ -14,7 +14,8 @@ from gnomon.router.pool import Pool
 
 
 class LiveInstance:
-    """One instance. `outstanding` is requests in flight on it, copies included.
+    """One instance. `outstanding` is requests in flight on it, copies included; `repeats` of them
+    are production asked again, which no client waits for.
 
     It belongs to one variant at a time. While it is ejected it gets no requests, only pings.
     """
@@ -28,6 +29,7 @@ class LiveInstance:
         "is_gone",
         "outstanding",
         "pool",
+        "repeats",
         "shadow_pool",
         "spec",
         "time_limits_in_a_row",
@@ -42,6 +44,7 @@ class LiveInstance:
         self.pool = pool
         self.shadow_pool = shadow_pool
         self.outstanding = 0
+        self.repeats = 0
         self.time_limits_in_a_row = 0
         self.is_ejected = False
         self.is_gone = False

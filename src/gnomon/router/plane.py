@@ -283,10 +283,10 @@ class DataPlane:
             if exchange.entry.noise_share:
                 self._repeat(exchange, outcome)
         exchange.is_answered = True
-        if not exchange.copy_is_open and not exchange.repeat_is_open:
-            self._close(exchange)
-        elif outcome is not None:
+        if outcome is not None and (exchange.copy_is_open or exchange.repeat_is_open):
             self.mirror.hold(exchange, len(outcome.body))
+        if not exchange.copy_is_open:
+            self._close(exchange)
 
     def _repeat(self, exchange: Exchange, outcome: Outcome) -> None:
         try:
@@ -298,13 +298,13 @@ class DataPlane:
     def _repeat_ended(self, exchange: Exchange, first: Outcome, second: Outcome | None) -> None:
         if second is not None:
             self._records.noise(exchange, first, second)
-        if exchange.is_answered and not exchange.copy_is_open:
-            self._close(exchange)
+        if exchange.is_recorded:
+            self._forget(exchange)
 
     def _copy_ended(self, exchange: Exchange) -> None:
         if exchange.shadow is not None and exchange.captures:
             self._records.capture(exchange, exchange.shadow)
-        if exchange.is_answered and not exchange.repeat_is_open:
+        if exchange.is_answered:
             self._close(exchange)
 
     def _close(self, exchange: Exchange) -> None:
@@ -314,6 +314,10 @@ class DataPlane:
             self._forget(exchange)
 
     def _forget(self, exchange: Exchange) -> None:
+        """Its pair is written, if it has one; while production is asked again, that needs it."""
+        if exchange.repeat_is_open:
+            exchange.is_recorded = True
+            return
         self.mirror.release(exchange)
         exchange.entry.left()
 

@@ -58,6 +58,7 @@ class Repeats:
             # Else its copy holds it.
             self._mirror.hold(exchange, len(request.body))
         instance.outstanding += 1
+        instance.repeats += 1
         instance.shadow_pool.submit(_Repeat(self, exchange, first, instance, now_s))
 
     def _instance(self, exchange: Exchange, first: Outcome, now_s: float) -> LiveInstance | None:
@@ -87,6 +88,7 @@ class Repeats:
         exchange, first, instance = repeat.exchange, repeat.first, repeat.instance
         self._mirror.leave(exchange)
         instance.outstanding -= 1
+        instance.repeats -= 1
         exchange.repeat_is_open = False
         second = None
         if answer is None:

@@ -113,7 +113,7 @@ class Entry:
         flush: what is idle costs no row.
         """
         for variant in (*self.variants, self.shadow) if self.shadow else self.variants:
-            in_flight = sum(instance.outstanding for instance in variant.instances)
+            in_flight = sum(one.outstanding - one.repeats for one in variant.instances)
             if in_flight or any(
                 cell.has_invocations
                 for instance in variant.instances

@@ -28,7 +28,7 @@ _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _KEY_BYTES = 32
 _INFO = b"gnomon spool frame"
-# Ciphers that an opener keeps: one for each writer of each endpoint with a key.
+# Ciphers that an opener keeps: one for each writer of each endpoint with a key; and derived keys.
 _MAX_KEPT = 1000
 
 
@@ -64,6 +64,17 @@ class FrameOpener:
     def __init__(self, unwrap: Callable[[bytes], bytes]) -> None:
         self._unwrap = unwrap
         self._ciphers: dict[bytes, AESGCM] = {}
+        self._derived: dict[tuple[bytes, bytes, bytes], bytes] = {}
+
+    def derive(self, wrapped: bytes, salt: bytes, purpose: bytes) -> bytes:
+        """A key for another purpose, which only who may unwrap the data key can derive."""
+        of = (wrapped, salt, purpose)
+        if of not in self._derived:
+            plain = self._unwrap(wrapped)
+            if len(self._derived) >= _MAX_KEPT:
+                self._derived.clear()
+            self._derived[of] = HKDF(SHA256(), _KEY_BYTES, salt, purpose).derive(plain)
+        return self._derived[of]
 
     def open(self, kind: int, sealed: bytes) -> bytes:
         """The payload that was sealed; NotSealed."""
@@ -85,6 +96,12 @@ class FrameOpener:
             return cipher.decrypt(nonce, sealed[nonce_at + _NONCE_BYTES :], _bound(kind, head))
         except (InvalidTag, ValueError) as error:
             raise NotSealed("it was changed after it was sealed") from error
+
+
+def wrapped_key(sealed: bytes) -> bytes:
+    """The wrapped data key of what a seal closed."""
+    (length,) = _LENGTH.unpack_from(sealed)
+    return sealed[_LENGTH.size : _LENGTH.size + length]
 
 
 def _cipher(plain: bytes, salt: bytes) -> AESGCM:

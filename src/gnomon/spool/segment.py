@@ -28,7 +28,7 @@ import msgspec
 
 from gnomon.errors import GnomonError
 from gnomon.spool.frames import Barrier, Exchange, Frame, Metrics, Noise, Pair
-from gnomon.spool.sealing import FrameOpener, NotSealed
+from gnomon.spool.sealing import FrameOpener, NotSealed, wrapped_key
 
 MAGIC = b"GNOMONSP"
 FILE_VERSION = 1
@@ -85,7 +85,8 @@ class SegmentReader:
     `modified_at_s` when the file was written last, `size_bytes` how much of it there was when the
     iteration began.
     A reader is used up by one iteration; a growing file is read again by a new one. Sealed frames
-    are opened by `opener`, and what that raises goes on to the caller.
+    are opened by `opener`, and what that raises goes on to the caller; `wrapped_keys` has, by
+    experiment, the data key under which the first of its sealed pairs was.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class SegmentReader:
         self.torn_bytes = 0
         self.modified_at_s = 0.0
         self.size_bytes = 0
+        self.wrapped_keys: dict[str, bytes] = {}
         self._kinds = kinds
         self._opener = opener
         self._decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
@@ -117,6 +119,8 @@ class SegmentReader:
                 frame = None
                 if _OPENED_OF.get(kind, kind) in self._kinds:
                     frame = self._decode(self._opened(kind, payload))
+                    if kind in _OPENED_OF and isinstance(frame, Pair):
+                        self.wrapped_keys.setdefault(frame.experiment_id, wrapped_key(payload))
                 self.offset += HEAD_BYTES + len(payload)
                 if frame is not None:
                     yield self.offset, frame

@@ -55,6 +55,7 @@ def summarise(
         confusion=tuple(ConfusionCell(*cell) for cell in state.task.confusion.counts())
         if task == "classification"
         else (),
+        labels_are_hashed=state.task.confusion.are_hashed,
         regression=regression_figures(numbers) if task == "regression" else None,
         most_different=_worst(state.most_different),
         most_slowed=tuple(

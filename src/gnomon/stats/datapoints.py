@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from gnomon.stats.histogram import bucket_bounds
+from gnomon.stats.histogram import bucket_middle
 
 BASIC = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 
@@ -35,10 +35,7 @@ class Distribution:
     @classmethod
     def of_histogram(cls, counts: Mapping[int, int], total: float | None = None) -> Distribution:
         """From a histogram's buckets; `total` is the exact sum of what it holds, if known."""
-        values: dict[float, float] = {}
-        for bucket, count in counts.items():
-            low, high = bucket_bounds(bucket)
-            values[(low + high - 1) / 2] = count
+        values = {bucket_middle(bucket): count for bucket, count in counts.items()}
         if total is None:
             total = math.fsum(value * count for value, count in values.items())
         return cls(values, total)
@@ -108,8 +105,8 @@ def _quantile(period: Distribution, share: float) -> float | None:
         return None
     rank = max(1.0, math.ceil(share * period.count))
     seen = 0.0
-    for value, count in sorted(period.values.items()):
-        seen += count
+    for value in sorted(period.values):
+        seen += period.values[value]
         if seen >= rank:
             return value
     return max(period.values)

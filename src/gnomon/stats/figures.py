@@ -139,6 +139,8 @@ class Analysis(msgspec.Struct, frozen=True):
     # True where there were more paths than are kept apart.
     paths_are_cut: bool
     confusion: tuple[ConfusionCell, ...]
+    # True where a KMS key protects the labels: hashes stand in their places.
+    labels_are_hashed: bool
     regression: RegressionFigures | None
     most_different: tuple[WorstPair, ...]
     most_slowed: tuple[WorstPair, ...]

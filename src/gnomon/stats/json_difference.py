@@ -30,7 +30,10 @@ def parse(body: bytes) -> Any:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Models write NaN and Infinity, which JSON has not; Python's own decoder takes them.
-        return json.loads(body)
+        parsed = json.loads(body)
+        # It also takes halves of characters, which nothing can be written with.
+        json.dumps(parsed, ensure_ascii=False).encode()
+        return parsed
 
 
 def parse_lines(body: bytes) -> list[Any]:

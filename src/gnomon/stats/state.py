@@ -9,6 +9,7 @@ labels and event ids only.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -128,8 +129,12 @@ class PairState(msgspec.Struct):
     blocks: dict[int, Block] = {}
     settled: Settled = msgspec.field(default_factory=Settled)
 
-    def add(self, pair: Pair, comparison: Comparison) -> None:
-        """Count one pair, which was compared so."""
+    def add(
+        self, pair: Pair, comparison: Comparison, hashed: Callable[[str], str] | None = None
+    ) -> None:
+        """Count one pair, which was compared so. Labels are kept as `hashed` gives, if it is there;
+        then it has to be with all pairs.
+        """
         production, shadow = pair.production, pair.shadow
         index = int(pair.at_s * 1e6) // self.block_us
         block = self.blocks.get(index)
@@ -159,7 +164,7 @@ class PairState(msgspec.Struct):
                 block.differ += 1
                 self.most_different.add(comparison.distance, pair.event_id)
         if comparison.predictions:
-            self.task.add(comparison.predictions)
+            self.task.add(comparison.predictions, hashed)
 
     def add_noise(self, event_id: str, comparison: Comparison) -> None:
         """Count one request that production answered twice, which were compared so."""

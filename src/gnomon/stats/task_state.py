@@ -7,6 +7,7 @@ either. Kept in any order, merged in any order, the same.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -31,13 +32,15 @@ _EXPONENT_SHIFT = 1_100
 class Confusion(msgspec.Struct):
     """Pairs of predictions that are labels. `cells` is None once the set of labels is not closed.
 
-    `pairs` had labels only, and in `agreeing` of them all were equal. `labels` are those of both.
+    `pairs` had labels only, and in `agreeing` of them all were equal. `labels` are those of both;
+    with `are_hashed` they are hashes in their places.
     """
 
     pairs: int = 0
     agreeing: int = 0
     cells: dict[str, int] | None = msgspec.field(default_factory=dict)
     labels: set[str] = set()
+    are_hashed: bool = False
 
     def add(self, predictions: list[tuple[str, str]]) -> None:
         self.pairs += 1
@@ -53,6 +56,7 @@ class Confusion(msgspec.Struct):
     def merge(self, other: Confusion) -> None:
         self.pairs += other.pairs
         self.agreeing += other.agreeing
+        self.are_hashed |= other.are_hashed
         if self.cells is None or other.cells is None:
             self._give_up()
             return
@@ -151,11 +155,19 @@ class TaskState(msgspec.Struct):
     confusion: Confusion = msgspec.field(default_factory=Confusion)
     numbers: Numbers = msgspec.field(default_factory=Numbers)
 
-    def add(self, predictions: tuple[tuple[Prediction, Prediction], ...]) -> None:
+    def add(
+        self,
+        predictions: tuple[tuple[Prediction, Prediction], ...],
+        hashed: Callable[[str], str] | None,
+    ) -> None:
         """Count the predictions of one pair; mixed ones say nothing."""
         kinds = {type(value) for pair in predictions for value in pair}
         if kinds in ({str}, {int}):
-            self.confusion.add([(str(a), str(b)) for a, b in predictions])
+            labels = [(str(a), str(b)) for a, b in predictions]
+            if hashed is not None:
+                labels = [(hashed(a), hashed(b)) for a, b in labels]
+                self.confusion.are_hashed = True
+            self.confusion.add(labels)
         if kinds and kinds <= {int, float}:
             numbers: Any = predictions
             self.numbers.add(numbers, kinds == {int})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -31,8 +32,11 @@ def pair_state(
     differ: float = 0.0,
     predictions: tuple[tuple[Prediction, Prediction], ...] = (),
     not_compared: int = 0,
+    hashed: Callable[[str], str] | None = None,
 ) -> PairState:
-    """Pairs of which a share `differ`s at `paths`, with `predictions` in turn."""
+    """Pairs of which a share `differ`s at `paths`, with `predictions` in turn, their labels as
+    `hashed` gives them.
+    """
     generator = random.Random(7)
     state = PairState(round(_BLOCK_S * 1e6))
     for number in range(pairs):
@@ -59,6 +63,7 @@ def pair_state(
                 shadow=answer(latency_us=shadow_us),
             ),
             comparison,
+            hashed,
         )
     return state
 

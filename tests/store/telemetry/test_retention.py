@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from gnomon.collector.retention import Retention
 from gnomon.settings import MetricSettings
+from gnomon.stats.blocks import Block
+from gnomon.stats.state import PairState
 from gnomon.store.telemetry import ingest, queries, retention, series
 from gnomon.store.telemetry.queries import Scope
 from gnomon.store.telemetry.series import Periods, Variant
@@ -87,6 +89,43 @@ async def test_what_comes_late_is_added_up_by_the_next_collector(database):
     await record(database, minute + 2, 2)
     await keeper(database).look(asyncio.Event())
     assert (await minutes(database))[0] == {minute: 3}
+
+
+async def pair_up(database, minute, experiment, analysis="a"):
+    async with database.writing() as connection:
+        key = {"endpoint_id": "e", "minute": minute, "variant_id": "v", "instance_id": "i"}
+        row = {**key, "experiment_id": experiment, "name": "pairs", "value": 1.0}
+        await ingest.add_metric_counts(connection, [row])
+        state = PairState(1_000_000, pairs=1)
+        state.blocks = {minute * 60: Block(pairs=1, ratios=1), minute * 60 + 1: Block()}
+        await ingest.merge_pair_state(connection, experiment, analysis, state, 0.0)
+        await ingest.add_label_key(connection, experiment, b"wrapped")
+        await ingest.add_barrier(connection, f"end of {experiment}", "router", minute * 60.0)
+
+
+async def kept_of(database, experiment, analysis="a"):
+    async with database.reading() as connection:
+        state = await queries.pair_state(connection, experiment, analysis)
+        progress = await queries.pair_progress_of(connection, experiment, analysis)
+        keys = await queries.label_keys_of(connection, [experiment])
+        barrier = await queries.reached_barrier(connection, f"end of {experiment}")
+    assert (experiment in keys) == (state is not None)
+    return state is not None, len(progress), len(barrier)
+
+
+async def test_an_experiments_pairs_go_with_the_last_of_its_metrics(database):
+    old, young = NOW_M - 456 * DAY_M, NOW_M - 454 * DAY_M
+    await pair_up(database, old, "over")
+    await pair_up(database, old + 1, "over", "another analysis")
+    await pair_up(database, old, "long")
+    await pair_up(database, young, "long")
+    await pair_up(database, young, "young")
+    assert await kept_of(database, "over") == (True, 1, 1)
+    await keeper(database).look(asyncio.Event())
+    assert await kept_of(database, "over") == (False, 0, 0)
+    assert await kept_of(database, "over", "another analysis") == (False, 0, 0)
+    assert await kept_of(database, "long") == (True, 2, 0)
+    assert await kept_of(database, "young") == (True, 1, 1)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +20,21 @@ from gnomon.store.telemetry.series import Periods, Variant
 
 INVOCATIONS_NAMESPACE = "AWS/SageMaker"
 ENDPOINTS_NAMESPACE = "/aws/sagemaker/Endpoints"
+
+
+# Of a period: the number of samples and their sum; the values, with a sum that may be off by as
+# much as they are; or all.
+Part = Literal["sums", "values", "all"]
+
+_SUMS = frozenset({"SampleCount", "Sum", "Average"})
+_EXACT_SUMS = frozenset({"Sum", "Average"})
+
+
+def part_for(statistics: Collection[str]) -> Part:
+    """What these statistics need of each period."""
+    if _SUMS.issuperset(statistics):
+        return "sums"
+    return "values" if _EXACT_SUMS.isdisjoint(statistics) else "all"
 
 
 class Metric(Protocol):
@@ -35,11 +50,11 @@ class Metric(Protocol):
         variants: Collection[Variant],
         periods: Periods,
         *,
-        only_sums: bool = False,
+        part: Part = "all",
     ) -> dict[int, Distribution]:
         """The index of a period to what was measured in it; empty periods are left out.
 
-        With `only_sums` no more than the number of samples and their sum need be right.
+        No more than `part` of each need be right.
         """
 
     async def exists(
@@ -64,7 +79,7 @@ class Counted:
         variants: Collection[Variant],
         periods: Periods,
         *,
-        only_sums: bool = False,  # noqa: ARG002 - there is nothing else
+        part: Part = "all",  # noqa: ARG002 - there is nothing else
     ) -> dict[int, Distribution]:
         of = await series.counts_by_period(connection, variants, metric.INVOCATIONS, periods)
         counted = of
@@ -99,13 +114,15 @@ class Measured:
         variants: Collection[Variant],
         periods: Periods,
         *,
-        only_sums: bool = False,
+        part: Part = "all",
     ) -> dict[int, Distribution]:
-        sums = await series.counts_by_period(
-            connection, variants, self.name + metric.SUM_SUFFIX, periods
-        )
-        if only_sums:
-            # Histograms are many, and long: a month of them takes half a second.
+        sums: dict[int, float] = {}
+        if part != "values":
+            sums = await series.counts_by_period(
+                connection, variants, self.name + metric.SUM_SUFFIX, periods
+            )
+        if part == "sums":
+            # Histograms are many, and long: a month of fine ones takes half a second.
             numbers = await series.counts_by_period(
                 connection, variants, self.name + metric.NUMBER_SUFFIX, periods
             )
@@ -171,5 +188,7 @@ METRICS: dict[tuple[str, str], Metric] = {
 
 
 def _divided(period: Distribution, by: int) -> Distribution:
+    if by == 1:
+        return period
     values = {value / by: count for value, count in period.values.items()}
     return Distribution(values, period.total / by)

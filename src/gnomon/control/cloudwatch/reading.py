@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnomon.aws.cloudwatch_protocol import InvalidParameterCombination, InvalidParameterValue
-from gnomon.control.cloudwatch.catalogue import METRICS, Metric
+from gnomon.control.cloudwatch.catalogue import METRICS, Metric, Part, part_for
 from gnomon.control.transactions import Transactions
 from gnomon.model.retention import kept_s, step_minutes
 from gnomon.settings import MetricSettings
@@ -25,7 +25,6 @@ from gnomon.store.telemetry.series import Periods, Variant
 MINUTE_S = 60
 # What CloudWatch takes below a minute; here they show what a minute has.
 _HIGH_RESOLUTION = frozenset({1, 5, 10, 20, 30})
-_SUMS = frozenset({"SampleCount", "Sum", "Average"})
 _DIMENSIONS = frozenset({"EndpointName", "VariantName"})
 
 
@@ -91,11 +90,11 @@ class Readings:
         if known is None or unit not in {None, known.unit}:
             return unit or "None", iter(())
         variants = await self._variants(metric.get("Dimensions") or ())
-        found = await self._periods(known, variants, of, only_sums=_SUMS.issuperset(statistics))
+        found = await self._periods(known, variants, of, part_for(statistics))
         return known.unit, ((of.at(index), found[index]) for index in sorted(found))
 
     async def _periods(
-        self, metric: Metric, variants: Sequence[Variant], of: Window, *, only_sums: bool
+        self, metric: Metric, variants: Sequence[Variant], of: Window, part: Part
     ) -> dict[int, Distribution]:
         oldest_s = self.transactions.clock.now_s() - kept_s(self.kept, of.period_s // MINUTE_S)
         # Whole periods are left out, so that one that is half gone is not shown as half as much.
@@ -106,7 +105,7 @@ class Readings:
         if not variants or periods.from_minute >= periods.to_minute:
             return {}
         async with self.telemetry.reading() as connection:
-            found = await metric.read(connection, variants, periods, only_sums=only_sums)
+            found = await metric.read(connection, variants, periods, part=part)
         return {index + gone: distribution for index, distribution in found.items()}
 
     async def _variants(self, dimensions: Sequence[Mapping[str, str]]) -> list[Variant]:

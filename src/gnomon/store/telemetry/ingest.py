@@ -10,17 +10,19 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Insert, Table, and_, delete, func, select
+from sqlalchemy import Table, delete, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gnomon.stats import state
-from gnomon.stats.histogram import Histogram
 from gnomon.stats.state import PairState
+from gnomon.store.telemetry.histograms import Row, merge_histograms, upsert
+from gnomon.store.telemetry.roll_ups import add_late
 from gnomon.store.telemetry.tables import (
     barriers,
     finished_incarnations,
     histogram_totals,
+    label_keys,
     metric_counts,
     metric_histograms,
     metric_totals,
@@ -31,14 +33,10 @@ from gnomon.store.telemetry.tables import (
     unwritten_captures,
 )
 
-Row = Mapping[str, Any]
-
 # The first points of a test's progress are so far apart; later ones, so that there are at most some
 # hundreds.
 _PROGRESS_S = 10.0
 _PROGRESS_POINTS = 100.0
-
-_counts_decoder = msgspec.msgpack.Decoder(dict[int, int])
 
 
 async def add_metric_counts(connection: AsyncConnection, rows: Sequence[Row]) -> None:
@@ -48,7 +46,7 @@ async def add_metric_counts(connection: AsyncConnection, rows: Sequence[Row]) ->
             insert = sqlite.insert(table)
             total = table.c.value + insert.excluded.value
             await connection.execute(
-                _upsert(insert, table, {"value": total}), [_columns(table, row) for row in rows]
+                upsert(insert, table, {"value": total}), [_columns(table, row) for row in rows]
             )
 
 
@@ -56,35 +54,7 @@ async def add_metric_histograms(connection: AsyncConnection, rows: Sequence[Row]
     """Merge `counts` (bucket to count) into what is there; the rows' keys are distinct."""
     await merge_histograms(connection, metric_histograms, rows)
     await merge_histograms(connection, histogram_totals, rows)
-
-
-async def merge_histograms(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
-    """Merge `counts` into what `table` has under each row's key; several rows may share one."""
-    key = list(table.primary_key.columns)
-    merged: dict[tuple[Any, ...], Histogram] = {}
-    for row in rows:
-        of = tuple(row[column.name] for column in key)
-        if of not in merged:
-            stored = await connection.scalar(
-                select(table.c.counts).where(
-                    and_(*(column == value for column, value in zip(key, of, strict=True)))
-                )
-            )
-            merged[of] = Histogram(None if stored is None else decode_counts(stored))
-        merged[of].merge(row["counts"])
-    if merged:
-        insert = sqlite.insert(table)
-        names = [column.name for column in key]
-        await connection.execute(
-            _upsert(insert, table, {"counts": insert.excluded.counts}),
-            [
-                {
-                    **dict(zip(names, of, strict=True)),
-                    "counts": msgspec.msgpack.encode(whole.counts),
-                }
-                for of, whole in merged.items()
-            ],
-        )
+    await add_late(connection, rows)
 
 
 async def merge_pair_state(
@@ -113,10 +83,16 @@ async def merge_pair_state(
     whole.settle(settled_before_s)
     insert = sqlite.insert(table)
     await connection.execute(
-        _upsert(insert, table, {"state": insert.excluded.state}),
+        upsert(insert, table, {"state": insert.excluded.state}),
         {**of, "state": state.encode(whole)},
     )
     await _note_progress(connection, of, whole)
+
+
+async def add_label_key(connection: AsyncConnection, experiment_id: str, wrapped: bytes) -> None:
+    """Keep the wrapped key under which an experiment's labels are hashed; the first one stays."""
+    row = {"experiment_id": experiment_id, "wrapped": wrapped}
+    await connection.execute(sqlite.insert(label_keys).on_conflict_do_nothing(), row)
 
 
 async def _note_progress(
@@ -202,7 +178,7 @@ async def set_position(
         "objects_done": insert.excluded.objects_done,
     }
     await connection.execute(
-        _upsert(insert, spool_positions, changed),
+        upsert(insert, spool_positions, changed),
         {
             "incarnation_id": incarnation_id,
             "segment": segment,
@@ -245,16 +221,5 @@ async def forget_positions(connection: AsyncConnection, incarnation_id: str) -> 
     )
 
 
-def decode_counts(stored: bytes) -> dict[int, int]:
-    """Bucket to count, from a row's `counts`."""
-    return _counts_decoder.decode(stored)
-
-
 def _columns(table: Table, row: Row) -> dict[str, Any]:
     return {column.name: row[column.name] for column in table.columns}
-
-
-def _upsert(insert: sqlite.Insert, table: Table, changed: Mapping[str, Any]) -> Insert:
-    return insert.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns), set_=dict(changed)
-    )

@@ -16,11 +16,12 @@ from gnomon.stats import state
 from gnomon.stats.blocks import Settled
 from gnomon.stats.histogram import Histogram
 from gnomon.stats.state import PairState
-from gnomon.store.telemetry.ingest import decode_counts
+from gnomon.store.telemetry.histograms import decode_counts
 from gnomon.store.telemetry.tables import (
     barriers,
     finished_incarnations,
     histogram_totals,
+    label_keys,
     metric_counts,
     metric_histograms,
     metric_totals,
@@ -140,6 +141,19 @@ async def pair_progress_of(
         .order_by(table.at_s)
     )
     return [Progress(at_s, pairs, _blocks_decoder.decode(blocks)) for at_s, pairs, blocks in rows]
+
+
+async def label_keys_of(
+    connection: AsyncConnection, experiment_ids: Collection[str]
+) -> dict[str, bytes]:
+    """By experiment, the wrapped key under which its labels are hashed, if they are."""
+    table = label_keys.c
+    rows = await connection.execute(
+        select(table.experiment_id, table.wrapped).where(
+            table.experiment_id.in_(list(experiment_ids))
+        )
+    )
+    return {row.experiment_id: row.wrapped for row in rows}
 
 
 async def reached_barrier(

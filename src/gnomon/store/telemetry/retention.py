@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, select
+from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gnomon.store.telemetry.ingest import decode_counts, merge_histograms
-from gnomon.store.telemetry.tables import metric_counts, metric_histograms
+from gnomon.store.telemetry.histograms import decode_counts, merge_histograms
+from gnomon.store.telemetry.tables import (
+    barriers,
+    histogram_hours,
+    label_keys,
+    metric_counts,
+    metric_histograms,
+    pair_progress,
+    pair_states,
+)
 
 # What one transaction takes: an hour of a busy machine's metrics are some thousand rows.
 _PIECE_MINUTES = 60
+_MINUTE_S = 60
 
 
 async def coarsen(
@@ -44,9 +53,28 @@ async def coarsen(
 
 
 async def delete_before(connection: AsyncConnection, minute: int) -> None:
-    """Deletes the metrics of all minutes before one."""
-    for table in (metric_counts, metric_histograms):
+    """Deletes the metrics of all minutes before one, and what else is kept of an experiment with
+    the last of its metrics.
+
+    Every pair is in the metrics too, in the same transaction: no metrics, no report.
+    """
+    touched = set(
+        await connection.scalars(
+            select(metric_counts.c.experiment_id)
+            .where(metric_counts.c.minute < minute, metric_counts.c.experiment_id != "")
+            .distinct()
+        )
+    )
+    for table in (metric_counts, metric_histograms, histogram_hours):
         await connection.execute(delete(table).where(table.c.minute < minute))
+    await connection.execute(delete(barriers).where(barriers.c.at_s < minute * _MINUTE_S))
+    for experiment_id in touched:
+        left = exists().where(metric_counts.c.experiment_id == experiment_id)
+        if not await connection.scalar(select(left)):
+            for table in (pair_states, pair_progress, label_keys):
+                await connection.execute(
+                    delete(table).where(table.c.experiment_id == experiment_id)
+                )
 
 
 async def _coarsen_counts(connection: AsyncConnection, begins: int, ends: int, step: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Integer, Table, cast, exists, func, select
+from sqlalchemy import ColumnElement, Integer, Table, and_, cast, exists, func, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gnomon.model.retention import HOUR
 from gnomon.stats.histogram import Histogram
-from gnomon.store.telemetry.ingest import decode_counts
-from gnomon.store.telemetry.tables import metric_counts, metric_histograms
+from gnomon.store.telemetry.histograms import decode_counts
+from gnomon.store.telemetry.roll_ups import rolled_up_before
+from gnomon.store.telemetry.tables import histogram_hours, metric_counts, metric_histograms
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ async def counts_by_period(
 ) -> dict[int, float]:
     """The index of a period to what was counted in it; periods without a count are left out."""
     summed: dict[int, float] = {}
-    period = _period(metric_counts, periods)
+    period = _period(metric_counts.c.minute, periods)
     for variant in variants:
         rows = await connection.execute(
             select(period, func.sum(metric_counts.c.value))
@@ -50,16 +52,31 @@ async def counts_by_period(
 async def histograms_by_period(
     connection: AsyncConnection, variants: Collection[Variant], name: str, periods: Periods
 ) -> dict[int, Histogram]:
-    """The same for histograms, merged exactly."""
+    """The same for histograms, merged exactly: hours that lie in one period from their sums."""
     merged: dict[int, Histogram] = {}
+    rolled_up = await rolled_up_before(connection)
+    fine_from = periods.from_minute
+    if periods.from_minute % HOUR == 0 and periods.minutes % HOUR == 0:
+        # Each hour lies in one period: the fine ones before need not be looked through.
+        fine_from = max(fine_from, min(rolled_up, periods.to_minute // HOUR * HOUR))
+    fine = metric_histograms
+    parts = (
+        (histogram_hours, _is_summed_up(histogram_hours, periods, rolled_up)),
+        (fine, and_(fine.c.minute >= fine_from, not_(_is_summed_up(fine, periods, rolled_up)))),
+    )
     for variant in variants:
-        rows = await connection.execute(
-            select(_period(metric_histograms, periods), metric_histograms.c.counts).where(
-                *_within(metric_histograms, variant, name, periods)
+        for table, is_read in parts:
+            rows = await connection.execute(
+                select(_period(table.c.minute, periods), table.c.counts).where(
+                    *_within(table, variant, name, periods), is_read
+                )
             )
-        )
-        for index, counts in rows:
-            merged.setdefault(index, Histogram()).merge(decode_counts(counts))
+            for index, stored in rows:
+                counts = decode_counts(stored)
+                if index in merged:
+                    merged[index].merge(counts)
+                else:
+                    merged[index] = Histogram(counts)
     return merged
 
 
@@ -84,9 +101,19 @@ async def _has(
     return bool(await connection.scalar(select(found)))
 
 
-def _period(table: Table, periods: Periods) -> ColumnElement[int]:
+def _period(minute: ColumnElement[int], periods: Periods) -> ColumnElement[int]:
     # Both are whole numbers and none is negative: SQL's division rounds down.
-    return cast((table.c.minute - periods.from_minute) // periods.minutes, Integer)
+    return cast((minute - periods.from_minute) // periods.minutes, Integer)
+
+
+def _is_summed_up(table: Table, periods: Periods, rolled_up: int) -> ColumnElement[bool]:
+    """Whether the hour that a row is of has a sum, and lies whole in one period."""
+    hour = table.c.minute - table.c.minute % HOUR
+    return and_(
+        hour >= periods.from_minute,
+        hour + HOUR <= min(periods.to_minute, rolled_up),
+        _period(hour, periods) == _period(hour + HOUR - 1, periods),
+    )
 
 
 def _of(table: Table, variant: Variant, name: str) -> list[ColumnElement[bool]]:

@@ -66,6 +66,26 @@ metric_totals = _of_all_time("metric_totals", Column("value", Float, nullable=Fa
 metric_histograms = _of_minutes("metric_histograms", Column("counts", LargeBinary, nullable=False))
 histogram_totals = _of_all_time("histogram_totals", Column("counts", LargeBinary, nullable=False))
 
+# Sums of `metric_histograms` over the hour that begins with `minute`, of all instances and
+# experiments, for every hour before the minute of `rolled_up`, which has one row (`roll_ups`).
+histogram_hours = Table(
+    "histogram_hours",
+    metadata,
+    Column("endpoint_id", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("variant_id", String, nullable=False),
+    Column("minute", Integer, nullable=False),
+    Column("counts", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("endpoint_id", "name", "variant_id", "minute"),
+    Index("histogram_hours_by_minute", "minute"),
+)
+rolled_up = Table(
+    "rolled_up",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("before_minute", Integer, nullable=False),
+)
+
 # All that is kept of an experiment's pairs, as one of its analyses counts them
 # (`gnomon.stats.state`), and what its complete blocks were as time
 # went by.
@@ -86,6 +106,14 @@ pair_progress = Table(
     Column("pairs", BigInteger, nullable=False),
     Column("blocks", LargeBinary, nullable=False),
     PrimaryKeyConstraint("experiment_id", "analysis_id", "at_s"),
+)
+# Where an experiment's labels are kept as keyed hashes: what the key is derived from, wrapped under
+# a KMS key (`gnomon.collector.labels`).
+label_keys = Table(
+    "label_keys",
+    metadata,
+    Column("experiment_id", String, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
 )
 
 # Which incarnation has said all that it has to say of what the barrier ends.
