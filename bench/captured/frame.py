@@ -75,10 +75,10 @@ async def _measured(root: Path, payload: Payload, frames: int) -> float:
 def _exchange(writer: SpoolWriter, payload: Payload) -> tuple[Exchange, Outcome]:
     clock = MachineClock()
 
-    lane = Outbox(clock.monotonic_s).first
+    outbox = Outbox(clock.monotonic_s)
 
     def instance(spec: Instance, variant: LiveVariant) -> LiveInstance:
-        pools = (Pool((spec.host, spec.port), 1.0, _LIMITS, clock, lane) for _ in range(2))
+        pools = (Pool((spec.host, spec.port), 1.0, _LIMITS, clock, outbox) for _ in range(2))
         return LiveInstance(spec, variant, *pools)
 
     routes = RoutingTable(instance, Counters(writer))

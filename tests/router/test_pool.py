@@ -22,10 +22,6 @@ REQUEST = b"POST /invocations HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
-def lane(clock):
-    return Outbox(clock.monotonic_s).first
-
-
 @contextlib.asynccontextmanager
 async def connected():
     """A pool with a free connection, whose server end is given too, and an outbox that waits."""
@@ -33,13 +29,13 @@ async def connected():
     outbox = Outbox(clock.monotonic_s)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, outbox.first)
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, outbox)
         first = Asked(clock)
         pool.submit(first)
         connection = await accept_and_answer(server)
         assert await first.end == 200
         # Nobody else ends this round.
-        outbox.is_due = True
+        outbox._is_due = True
         yield clock, pool, outbox, server, connection
         connection.close()
         pool.abort()
@@ -76,7 +72,9 @@ async def test_a_server_that_dies_right_after_its_answer_gets_nothing_more():
     clock = SystemClock()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, lane(clock))
+        pool = Pool(
+            ("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, Outbox(clock.monotonic_s)
+        )
         first = Asked(clock)
         pool.submit(first)
         connection = await accept_and_answer(server)
@@ -97,7 +95,9 @@ async def test_a_connection_is_not_too_late_because_this_process_was_held_up(rou
     limits = replace(LIMITS, connect_time_limit_s=0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock, lane(clock))
+        pool = Pool(
+            ("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock, Outbox(clock.monotonic_s)
+        )
         asked = Asked(clock)
         pool.submit(asked)
         # How far connecting has come by then.
@@ -121,7 +121,9 @@ async def test_a_connect_that_nobody_accepts_ends_at_its_time_limit():
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(server.getsockname())
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock, lane(clock))
+        pool = Pool(
+            ("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock, Outbox(clock.monotonic_s)
+        )
         asked = Asked(clock)
         pool.submit(asked)
         assert await asked.end == "connect_deadline"

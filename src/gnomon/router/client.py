@@ -143,7 +143,7 @@ class ClientConnection(asyncio.Protocol):
         head += _connection_line(request, closes=closes)
         if request.method == b"HEAD":
             body = b""
-        self._outbox.first.write_message(self._transport, head, body)
+        self._outbox.write_message(self._transport, head, body)
         log = self._clients.access_log
         if log is not None:
             log.note(request, head, len(body), self._serving_since_s)
@@ -190,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
         self._answered(closes=not request.keeps_alive)
 
     def _send(self, data: bytes) -> None:
-        self._outbox.first.write(self._transport, data)
+        self._outbox.write(self._transport, data)
 
     def _note_stream(self, request: Request, ended: str) -> None:
         head, self._head = self._head, b""

@@ -22,7 +22,7 @@ from gnomon.model.socket_name import short_name
 from gnomon.router.call import Call, UpstreamAnswer
 from gnomon.router.decide import Failure
 from gnomon.router.descriptors import ConnectionBudget
-from gnomon.router.outbox import Lane
+from gnomon.router.outbox import Outbox
 from gnomon.router.upstream import UpstreamConnection
 
 # After a failed connect nothing new is tried for so long (s) where a caller asks `backs_off_for`.
@@ -71,11 +71,14 @@ class Pool:
         keep_alive_s: float,
         limits: PoolLimits,
         clock: Clock,
-        lane: Lane,
+        outbox: Outbox,
         meter: ReadMeter | None = None,
         budget: ConnectionBudget | None = None,
+        *,
+        sends_copies: bool = False,
     ) -> None:
-        self.lane = lane
+        self.write = outbox.write_copy if sends_copies else outbox.write_message
+        self.flush = outbox.flush_all
         self.meter = meter
         self.on_use: Callable[[], None] | None = None
         self._budget = budget

@@ -84,7 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, call: Call) -> None:
         self.call = call
-        self._pool.lane.write_message(self._transport, call.head, call.body, self)
+        self._pool.write(self._transport, call.head, call.body, self)
 
     def sent(self, at_s: float) -> None:
         """The request that waited in the outbox is written."""
@@ -144,7 +144,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self.is_waiting:
             # It speaks before it is asked. The request goes out, or it would hit the next call.
-            self._pool.lane.flush()
+            self._pool.flush()
         meter = self._pool.meter
         if meter is not None:
             meter.read(self, len(data))
