@@ -27,6 +27,9 @@ from gnomon.router.upstream import UpstreamConnection
 
 # After a failed connect nothing new is tried for so long (s) where a caller asks `backs_off_for`.
 _BACK_OFF_S = 0.5
+# A server that accepts so many connections one after another and serves none of them is as good as
+# one that refuses. One that is out of descriptors may do so once.
+_UNSERVED_IN_A_ROW = 3
 # The server's idle clock began before ours; a request must not cross its closing the connection.
 _KEEP_ALIVE_MARGIN = 0.8
 
@@ -100,6 +103,8 @@ class Pool:
         self._backs_off_until_s = 0.0
         self._backs_off_for: Failure = "refused"
         self._is_retired = False
+        # New connections that were lost before anything was written, since the last answer.
+        self._unserved = 0
 
     def submit(self, call: Call) -> None:
         """Send the call, now or when a connection is there."""
@@ -196,6 +201,7 @@ class Pool:
     def answered(self, connection: UpstreamConnection, call: Call, answer: UpstreamAnswer) -> None:
         now_s = self._clock.monotonic_s()
         self._busy.pop(connection, None)
+        self._unserved = 0
         if call.stream is not None:
             self._streaming.pop(connection, None)
         # Free before the answer is passed on: what the answer sets off can use it.
@@ -218,6 +224,11 @@ class Pool:
         # It is older than what waits.
         self._waiting.appendleft(call)
         self._serve_waiting()
+
+    def may_be_tried_again(self) -> bool:
+        """Whether to connect once more, after a new connection was lost unused."""
+        self._unserved = (self._unserved + 1) % _UNSERVED_IN_A_ROW
+        return self._unserved > 0
 
     def failed(self, connection: UpstreamConnection, call: Call, failure: Failure) -> None:
         self._busy.pop(connection, None)
@@ -312,8 +323,11 @@ class Pool:
         now_s = self._clock.monotonic_s()
         self._backs_off_until_s = 0.0
         if not connection.is_reusable:
-            # Lost before it was used: who accepts so would be tried without end.
-            self._connect_failed("refused")
+            # Lost before it was used.
+            if self.may_be_tried_again():
+                self._connect_for_waiting()
+            else:
+                self._connect_failed("refused")
             return
         self._connections.add(connection)
         self._tell_budget()

@@ -202,11 +202,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail("cut")
 
     def _give_back(self) -> None:
-        """Nothing of the request was written. It may go over another connection, unless this one
-        was new: who accepts and then serves nobody would be tried without end.
+        """Nothing of the request was written. It may go over another connection; but who accepts
+        and then serves nobody is not tried without end.
         """
         call = self.call
-        if call is not None and self.idle_since_s:
+        if call is not None and (self.idle_since_s or self._pool.may_be_tried_again()):
             self.abort()
             self._pool.submit_again(self, call)
         else:
