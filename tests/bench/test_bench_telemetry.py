@@ -138,7 +138,8 @@ def test_a_quick_run_measures_every_figure(bench, tmp_path):
     # What a whole and a quick run say are the same figures; how capture compares, chance may turn.
     assert figures.keys() == figures_of(measured()).keys()
     assert document["goals"].keys() == {goal.figure for goal in GOALS}
-    free = {"capture_adds_cpu_us", "catch_up_noticed_s"}
+    # A backlog may be gone when it is first looked for.
+    free = {"capture_adds_cpu_us", "catch_up_noticed_s", "catch_up_emptied_s"}
     assert all(figures[name] > 0 for name in figures.keys() - free), figures
     # It fills for the outage, and is full in the long one.
     assert figures["catch_up_filled_s"] > 2
