@@ -153,3 +153,14 @@ def test_no_pairs_are_undecided():
     verdict = judged(PairState(50_000), circumstances=Circumstances())
     assert verdict.status == "undecided"
     assert set(states(verdict).values()) == {"open"}
+
+
+def test_nothing_known_is_never_ready():
+    only_p99 = AnalysisSettings(
+        rules=Rules(slow_down=None, error_rate=None, disagreement=None, least_pairs=10),
+        block_s=0.05,
+    )
+    verdict = judged(state_of(50), only_p99)
+    assert states(verdict) == {"p99": "open"}
+    assert verdict.status == "undecided"
+    assert verdict.reasons[0].startswith("p99: ")

@@ -137,6 +137,8 @@ def _answers(analysis: dict[str, Any]) -> Section:
     if unknown:
         said = ", ".join(f"{count:,} {reason}" for reason, count in unknown.items())
         lines.append(f"cannot be compared: {said}")
+    if analysis["raised"]:
+        lines.append(f"the comparator failed last with: {foreign(analysis['raised'])}")
     if analysis["noise_compared"]:
         lines.append(f"production answered twice: {analysis['noise_compared']:,} requests")
     outcomes = sorted({*analysis["production_outcomes"], *analysis["shadow_outcomes"]})

@@ -22,8 +22,10 @@ DEFAULT_COMPARATOR = "default"
 OWN_COMPARATOR = "gnomon"
 NAMELESS = (DEFAULT_COMPARATOR, OWN_COMPARATOR)
 
-_Tolerance = Annotated[float, msgspec.Meta(ge=0)]
+# Bounds keep infinities, and what numerics cannot work with, out; nobody means what is beyond.
+_Tolerance = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Factor = Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
 
 
 class ComparisonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,11 +49,11 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shadow's may be, `disagreement` how much of it beyond noise. `p99` may stay open.
     """
 
-    slow_down: Annotated[float, msgspec.Meta(gt=0)] | None = 1.10
+    slow_down: _Factor | None = 1.10
     error_rate: _Share | None = 0.001
     disagreement: _Share | None = 0.05
-    p99: Annotated[float, msgspec.Meta(gt=0)] | None = 1.25
-    least_pairs: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+    p99: _Factor | None = 1.25
+    least_pairs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000_000)] = 1_000
     most_dropped: _Share = 0.01
 
 
@@ -67,8 +69,8 @@ class AnalysisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: Rules = Rules()
     task: Task | None = None
     dependence: Literal["pairs", "blocks"] = "pairs"
-    block_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    alpha: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.05
+    block_s: Annotated[float, msgspec.Meta(ge=0.001, le=3_600)] = 1.0
+    alpha: Annotated[float, msgspec.Meta(ge=1e-9, lt=0.5)] = 0.05
     noise_share: _Share = 0.0
     comparator: str = DEFAULT_COMPARATOR
 

@@ -50,6 +50,7 @@ def summarise(
         production_outcomes=dict(sorted(state.production_outcomes.items())),
         shadow_outcomes=dict(sorted(state.shadow_outcomes.items())),
         unknown=dict(sorted(answers.unknown.items())),
+        raised=state.raised[1],
         differences=_differences(answers, state.noise, measures.noise_paths(state)),
         paths_are_cut=answers.differing.is_cut,
         confusion=tuple(ConfusionCell(*cell) for cell in state.task.confusion.counts())

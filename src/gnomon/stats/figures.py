@@ -135,6 +135,8 @@ class Analysis(msgspec.Struct, frozen=True):
     production_outcomes: dict[str, int]
     shadow_outcomes: dict[str, int]
     unknown: dict[str, int]
+    # What a user's comparator raised last; empty where it never did.
+    raised: str
     differences: tuple[PathDifference, ...]
     # True where there were more paths than are kept apart.
     paths_are_cut: bool

@@ -128,6 +128,8 @@ class PairState(msgspec.Struct):
     most_slowed: Worst = msgspec.field(default_factory=Worst)
     blocks: dict[int, Block] = {}
     settled: Settled = msgspec.field(default_factory=Settled)
+    # What a user's comparator raised last, and with a pair of when (epoch seconds).
+    raised: tuple[float, str] = (0.0, "")
 
     def add(
         self, pair: Pair, comparison: Comparison, hashed: Callable[[str], str] | None = None
@@ -163,6 +165,8 @@ class PairState(msgspec.Struct):
             if not comparison.same:
                 block.differ += 1
                 self.most_different.add(comparison.distance, pair.event_id)
+        if comparison.why:
+            self.raised = max(self.raised, (pair.at_s, comparison.why))
         if comparison.predictions:
             self.task.add(comparison.predictions, hashed)
 
@@ -189,6 +193,7 @@ class PairState(msgspec.Struct):
         for index, block in other.blocks.items():
             self.blocks.setdefault(index, Block()).merge(block)
         self.settled.merge(other.settled)
+        self.raised = max(self.raised, other.raised)
 
     def settle(self, before_s: float) -> None:
         """Settle the blocks that end by `before_s` (epoch seconds).

@@ -56,6 +56,9 @@ def judge(
         return Verdict("not_ready", tuple(f"{_NAMES[r.name]}: {r.reason}" for r in broken), rules)
     if not rules:
         return Verdict("undecided", ("Every rule is left out.",), rules)
+    if not any(rule.state == "met" for rule in rules):
+        # All are open; that one may stay so says nothing for the shadow.
+        open_rules = list(rules)
     if open_rules or circumstances.is_contended:
         said = [f"{_NAMES[rule.name]}: {rule.reason}" for rule in open_rules]
         return Verdict("undecided", tuple(said or [_CONTENDED]), rules)
