@@ -642,7 +642,9 @@ async def test_a_segment_that_is_closed_after_it_was_listed_is_read_on(world):
     (closed,) = segments(directory)
     listed = closed.path.with_suffix(OPEN_SUFFIX)
     opener = FrameOpener({}.__getitem__)
-    await apply.apply_rows(world.database, "i1", 1, listed, 0, default_analyses, 0.0, opener, None, int)
+    await apply.apply_rows(
+        world.database, "i1", 1, listed, 0, default_analyses, 0.0, opener, None, int
+    )
     assert (await world.invocations(), await world.pairs()) == (2, 1)
 
 

@@ -9,7 +9,12 @@ import structlog
 from gnomon.collector import plan
 from gnomon.collector.comparator import UserComparator
 from gnomon.collector.plan import compare_answers, rows_of
-from gnomon.model.analysis import AnalysisSettings, ComparisonSettings, default_record
+from gnomon.model.analysis import (
+    AnalysisSettings,
+    ComparisonSettings,
+    Guardrails,
+    default_record,
+)
 from gnomon.stats.state import PairState, decode, encode
 from gnomon.store.telemetry import tables
 from gnomon.testing import frames as build
@@ -61,7 +66,7 @@ def test_metrics_become_one_row_for_each_key():
 
 
 def analyses(**changes):
-    record = default_record("experiment-1", AnalysisSettings(**changes))
+    record = default_record("experiment-1", AnalysisSettings(**changes), Guardrails())
     return {"experiment-1": record}
 
 

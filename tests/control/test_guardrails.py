@@ -12,6 +12,7 @@ from gnomon.control.judging import Judge
 from gnomon.errors import Conflict, ResourceNotFound, SettingsError
 from gnomon.model import metric
 from gnomon.model.analysis import AnalysisSettings, Rules
+from gnomon.model.analysis import Guardrails as GuardrailSettings
 from gnomon.stats.comparators import Comparison
 from gnomon.stats.state import PairState
 from gnomon.store.state import routing
@@ -33,7 +34,7 @@ async def telemetry(tmp_path):
 
 @pytest.fixture
 def judge(control, telemetry):
-    return Judge(control.transactions.database, telemetry, SETTINGS)
+    return Judge(control.transactions.database, telemetry, SETTINGS, GuardrailSettings())
 
 
 @pytest.fixture
@@ -256,3 +257,13 @@ async def test_a_deleted_experiments_settings_are_not_inherited(control, analyse
     await control.call("CreateInferenceExperiment", **experiment_request())
     assert (await analyses.show("exp"))["id"] != shown["id"]
     assert (await analyses.show("exp"))["settings"]["rules"]["slow_down"] == 1.1
+
+
+async def test_guardrails_of_the_settings_hold_where_an_experiment_has_none(
+    control, telemetry, running
+):
+    defaults = GuardrailSettings(stop_when_broken=True)
+    judge = Judge(control.transactions.database, telemetry, SETTINGS, defaults)
+    await saw(control, telemetry, judge, 1.5)
+    await Guardrails(control.transactions, telemetry, judge, control.loop.ring).look()
+    assert (await record_of(control)).status == "Stopping"

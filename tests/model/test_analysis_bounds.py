@@ -68,3 +68,10 @@ def test_with_the_outermost_numbers_pairs_are_kept_and_judged(name, bounds):
         state.add(pair(f"event-{number}", at_s=1e9 + number), found)
     whole = decode(encode(state))
     assert summarise(whole, settings, Circumstances(200, 0, seconds=200.0)).pairs == 200
+
+
+def test_settings_leave_rules_out_by_name():
+    left = default_settings(AnalysisDefaults(rules_left_out=("p99", "disagreement"))).rules
+    assert (left.p99, left.disagreement, left.slow_down) == (None, None, 1.1)
+    with pytest.raises(SettingsError, match="names p98; the rules are slow_down"):
+        default_settings(AnalysisDefaults(rules_left_out=("p98",)))

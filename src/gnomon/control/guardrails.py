@@ -48,8 +48,8 @@ class Guardrails:
             running = await EXPERIMENTS.where(connection, status=("Running",))
             analyses = await analyses_of(connection, [record.id for record in running])
         for record in running:
-            analysis = analyses.get(record.id)
-            if analysis is None or not analysis.guardrails.stop_when_broken:
+            analysis = analyses.get(record.id) or self.judge.default_record(record.id)
+            if not analysis.guardrails.stop_when_broken:
                 continue
             verdict = await self._verdict(record)
             if verdict.status == "not_ready":

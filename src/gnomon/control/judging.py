@@ -15,7 +15,12 @@ import msgspec
 
 from gnomon.control.contention import is_contended
 from gnomon.model import metric
-from gnomon.model.analysis import AnalysisRecord, AnalysisSettings, default_record
+from gnomon.model.analysis import (
+    AnalysisRecord,
+    AnalysisSettings,
+    Guardrails,
+    default_record,
+)
 from gnomon.stats.histogram import bucket_bounds
 from gnomon.stats.state import PairState
 from gnomon.store.database import Database
@@ -46,12 +51,17 @@ class Judge:
     state: Database
     telemetry: Database
     defaults: AnalysisSettings
+    guardrails: Guardrails
 
     async def record(self, experiment_id: str) -> AnalysisRecord:
         """How an experiment is judged."""
         async with self.state.reading() as connection:
             own = await analyses_of(connection, [experiment_id])
-        return own.get(experiment_id) or default_record(experiment_id, self.defaults)
+        return own.get(experiment_id) or self.default_record(experiment_id)
+
+    def default_record(self, experiment_id: str) -> AnalysisRecord:
+        """How it is judged if it has no settings of its own."""
+        return default_record(experiment_id, self.defaults, self.guardrails)
 
     async def judge(
         self, experiment_id: str, shadow: Sequence[InstanceMetrics], seconds: float
