@@ -133,5 +133,5 @@ def test_a_list_of_texts_is_read_and_anything_else_refused(tmp_path):
     assert load(tmp_path, {}).analysis.ignored_paths == ("/a", "/b")
     for wrong in ('"/a"', "[1]", "{a = 1}"):
         file.write_text(f"[analysis]\nignored_paths = {wrong}\n")
-        with pytest.raises(SettingsError, match="ignored_paths is .* must be a list of texts"):
+        with pytest.raises(SettingsError, match=r"ignored_paths is .* must be a list of texts"):
             load(tmp_path, {})

@@ -208,7 +208,6 @@ def _read_tables(cls: type, section: str, values: dict[str, Any], where: str) ->
 def _read_table(cls: type, section: str, table: object, where: str) -> object:
     if not isinstance(table, dict):
         raise SettingsError(f"{where}: [{section}] must be a table.")
-    hints = _hints(cls)
     values = _check_section(cls, section, table, where)
     for name, value in values.items():
         if isinstance(value, dict) and not all(isinstance(text, str) for text in value.values()):

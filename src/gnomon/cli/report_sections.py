@@ -107,7 +107,8 @@ def _more(rule: dict[str, Any]) -> str:
 def _measures(measures: list[dict[str, Any]]) -> Section:
     methods: dict[str, list[str]] = {}
     for measure in measures:
-        methods.setdefault(measure["method"], []).append(named(measure["name"]))
+        assumes = f", {measure['assumes']}" if measure["assumes"] else ""
+        methods.setdefault(measure["method"] + assumes, []).append(named(measure["name"]))
     return Section(
         "Measures",
         ("measure", "production", "shadow", "change", "interval", "pairs"),

@@ -25,7 +25,7 @@ _ROW_KINDS = frozenset({segment.METRICS, segment.PAIR, segment.NOISE})
 # One transaction: some MiB of frames in memory, and a lock held for well under a second.
 _BATCH_FRAMES = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
-# What is compared of what comes faster than it can be: where the spool has so much, one pair in ten.
+# What is compared of what comes faster than it can be: where so much waits, one pair in ten.
 _MANY_BYTES = 32 * 1024 * 1024
 _COMPARED_OF = 10
 

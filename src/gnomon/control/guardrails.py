@@ -71,7 +71,7 @@ class Guardrails:
         async with self.telemetry.reading() as connection:
             found = await queries.metrics(connection, queries.Scope(experiment_id=record.id))
         shadow = [one for one in found if one.variant_id == record.plan.shadow.variant_id]
-        judged = await self.judge.judge(record.id, shadow, span.seconds if span else 0.0)
+        judged = await self.judge.judge(record.id, shadow, span)
         return judged.figures.verdict
 
     async def _stop(

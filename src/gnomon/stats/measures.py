@@ -287,8 +287,8 @@ def task_measure(state: PairState, task: Task, alpha: float) -> Measure | None:
         return Measure(
             "median_difference",
             "value",
-            float(numbers.production.value / finite) if finite else None,
-            float(numbers.shadow.value / finite) if finite else None,
+            None,
+            None,
             "difference",
             ranked.quantile(0.5),
             _interval(low, high, alpha)
