@@ -28,6 +28,7 @@ _NAMES = {
     "slow_down": "typical slow-down",
     "mean": "mean latency",
     "error_rate": "error rate",
+    "median_size": "median size",
     "median_difference": "median of shadow - production",
 }
 _VERDICTS = {"ready": "ready", "not_ready": "not ready", "undecided": "undecided"}
