@@ -114,7 +114,8 @@ A rule is *met* when its whole interval is within the margin, *broken* when all 
 independent pairs, or blocks that are longer than runs. Settings that change in mid-test begin with
 a fresh alpha: over all of them together it is spent as often.
 
-`not_ready`: a rule is broken. `ready`: every rule that must be is met, and at least one is. `undecided` otherwise, and always with fewer than {least_pairs:,} pairs,
+`not_ready`: a rule is broken. `ready`: every rule that must be is met, and at least one is.
+`undecided` otherwise, and always with fewer than {least_pairs:,} pairs,
 above {most_dropped:.0%} of copies dropped, or where a busy machine held the shadow back and no
 other rule is broken. For an open rule the report estimates how many more pairs settle it: what is
 measured now is taken for the truth, so that it is a guess, and none is made from fewer than 100
