@@ -40,6 +40,7 @@ class Answer:
     status: int
     failure: str
     latency_us: int
+    body_bytes: int = 300
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ narrowest near {tuned_pairs:,} pairs or {tuned_blocks:,} blocks, and true everyw
   enter the error rate only. Above {most_dropped:.0%} of copies dropped there is no verdict.
 - **Noise.** Where a share of requests is answered by production twice, disagreement is that of the
   shadow less that of production with itself. A path at which production differs from itself more
-  often than not (at alpha {noise_alpha:g}) is noise: it is left out of both, and listed.
+  often than not is noise: it is left out of both, and listed. That is right at alpha
+  {noise_alpha:g} for each path by itself, beside the alpha of the rules.
 - **What cannot be known** is `inconclusive`, with the reason: no pairs, too few blocks, ratios that
   are all the same. Numbers that are NaN or infinite are counted, and widen the median's interval as
   if they were the least and the greatest.
@@ -109,12 +110,17 @@ narrowest near {tuned_pairs:,} pairs or {tuned_blocks:,} blocks, and true everyw
 
 A rule is *met* when its whole interval is within the margin, *broken* when all of it is beyond, and
 *open* otherwise. Alpha ({alpha:g}) is split evenly among the rules, so that with probability
-{confidence:.0%} none is ever wrongly met or broken. `not_ready`: a rule is broken. `ready`: every
-rule that must be is met. `undecided` otherwise, and always with fewer than {least_pairs:,} pairs,
+{confidence:.0%} none is ever wrongly met or broken, as long as what its measure assumes holds:
+independent pairs, or blocks that are longer than runs. Settings that change in mid-test begin with
+a fresh alpha: over all of them together it is spent as often.
+
+`not_ready`: a rule is broken. `ready`: every rule that must be is met, and at least one is.
+`undecided` otherwise, and always with fewer than {least_pairs:,} pairs,
 above {most_dropped:.0%} of copies dropped, or where a busy machine held the shadow back and no
 other rule is broken. For an open rule the report estimates how many more pairs settle it: what is
 measured now is taken for the truth, so that it is a guess, and none is made from fewer than 100
-pairs or for an estimate that is too near its margin.
+pairs, from fewer than 30 blocks where a rule rests on blocks, or for an estimate that is too near
+its margin.
 """
 
 _CALIBRATION = """

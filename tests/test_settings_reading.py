@@ -125,3 +125,13 @@ def test_a_process_gets_the_settings_that_its_supervisor_has(tmp_path):
 def test_what_the_command_line_says_is_checked_under_its_own_name(tmp_path):
     with pytest.raises(SettingsError, match="--control-port is 99999 and must be a whole number"):
         load(tmp_path, {}, {"server": {"control_port": 99999}})
+
+
+def test_a_list_of_texts_is_read_and_anything_else_refused(tmp_path):
+    file = tmp_path / "gnomon.toml"
+    file.write_text('[analysis]\nignored_paths = ["/a", "/b"]\n')
+    assert load(tmp_path, {}).analysis.ignored_paths == ("/a", "/b")
+    for wrong in ('"/a"', "[1]", "{a = 1}"):
+        file.write_text(f"[analysis]\nignored_paths = {wrong}\n")
+        with pytest.raises(SettingsError, match=r"ignored_paths is .* must be a list of texts"):
+            load(tmp_path, {})

@@ -189,13 +189,22 @@ class AnalysisDefaults:
     error_rate: float = 0.001
     disagreement: float = 0.05
     p99: float = 1.25
+    # Names of rules that no verdict needs.
+    rules_left_out: tuple[str, ...] = ()
     # Fewer pairs, or a larger share of copies dropped, and there is no verdict.
     least_pairs: int = 1_000
     most_dropped: float = 0.01
     # The probability that any rule is ever wrongly met or broken.
     alpha: float = 0.05
+    # What rates rest on: independent pairs, or blocks.
+    dependence: Literal["pairs", "blocks"] = "pairs"
     # The typical slow-down rests on blocks of this length.
     block_s: float = 1.0
+    # detect: from the answers.
+    task: Literal["detect", "classification", "regression", "generic"] = "detect"
+    # What Gnomon does of its own accord: end a test, and promote at its end.
+    stop_when_broken: bool = False
+    promote_when_ready: bool = False
     # A Python function that compares answers in the place of Gnomon, "/path/to/file.py:function".
     comparator: str = ""
     # Further ones, by the name that an experiment's analysis chooses one by.
@@ -203,6 +212,11 @@ class AnalysisDefaults:
     # Numbers are the same within either.
     absolute_tolerance: float = 0.0
     relative_tolerance: float = 0.0
+    # Whether lists are the same in any order, and text only to the letter.
+    list_order: Literal["kept", "any"] = "kept"
+    text: Literal["normalised", "exact"] = "normalised"
+    # JSON pointers with * for any one part, or "column 3".
+    ignored_paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def load(
         for item in fields(cls):
             hint = _hints(cls)[item.name]
             variable = f"GNOMON_{name}_{item.name}".upper()
-            if variable in environ and not _is_mapping(hint):
+            if variable in environ and not (_is_mapping(hint) or _is_list(hint)):
                 values[item.name] = _from_text(item, hint, environ[variable], variable)
             if item.name in given_here:
                 option = f"--{item.name.replace('_', '-')}"
@@ -103,6 +103,10 @@ def _is_mapping(hint: Any) -> bool:
     return typing.get_origin(hint) is Mapping or isinstance(hint, types.GenericAlias)
 
 
+def _is_list(hint: Any) -> bool:
+    return typing.get_origin(hint) is tuple
+
+
 def _check_section(
     cls: type, section: str, values: Mapping[str, object], where: str
 ) -> dict[str, Any]:
@@ -116,7 +120,8 @@ def _check_section(
                 f"{where}: [{section}] has no setting {name!r}; it has {', '.join(hints)}."
             )
         _check(known[name], hints[name], value, f"{where}: {section}.{name}")
-    return dict(values)
+    # TOML's lists are of texts here.
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def _check(item: dataclasses.Field[Any], hint: Any, value: object, where: str) -> object:
@@ -127,6 +132,8 @@ def _check(item: dataclasses.Field[Any], hint: Any, value: object, where: str) -
         is_fit = isinstance(value, dict) and all(
             type(number) is int and number >= 0 for number in value.values()
         )
+    elif _is_list(hint):
+        is_fit = isinstance(value, list) and all(isinstance(text, str) for text in value)
     elif _is_mapping(hint):
         is_fit = isinstance(value, dict)
     elif hint in (str, bool):
@@ -178,6 +185,8 @@ def _said(item: dataclasses.Field[Any], hint: Any) -> str:
         return "a table of whole numbers of 0 or more"
     if hint is bool:
         return "true or false"
+    if _is_list(hint):
+        return "a list of texts"
     if hint not in (int, float):
         return "text" if hint is str else "a table of texts"
     kind = "a whole number" if hint is int else "a number"
@@ -199,19 +208,9 @@ def _read_tables(cls: type, section: str, values: dict[str, Any], where: str) ->
 def _read_table(cls: type, section: str, table: object, where: str) -> object:
     if not isinstance(table, dict):
         raise SettingsError(f"{where}: [{section}] must be a table.")
-    hints = _hints(cls)
-    lists = {name for name in table if typing.get_origin(hints.get(name)) is tuple}
-    rest = {name: value for name, value in table.items() if name not in lists}
-    values = _check_section(cls, section, rest, where)
-    for name in lists:
-        texts = table[name]
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise SettingsError(
-                f"{where}: {section}.{name} is {texts!r} and must be a list of texts."
-            )
-        values[name] = tuple(texts)
-    for name, value in rest.items():
-        if _is_mapping(hints[name]) and not all(isinstance(text, str) for text in value.values()):
+    values = _check_section(cls, section, table, where)
+    for name, value in values.items():
+        if isinstance(value, dict) and not all(isinstance(text, str) for text in value.values()):
             # Not shown: there may be a secret among them.
             raise SettingsError(f"{where}: {section}.{name} must be a table of texts.")
     return cls(**values)

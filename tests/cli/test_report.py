@@ -275,3 +275,34 @@ def test_a_missing_bound_reaches_the_edge_of_the_chart(low, high):
 )
 def test_latencies_have_the_unit_that_suits_them(figure, said):
     assert milliseconds(figure) == said
+
+
+def test_what_a_figure_assumes_stands_with_its_method():
+    report = report_of(pair_state(1_200))
+    lines = section(report, "Measures").lines
+    assert any("assumes independent pairs" in line for line in lines)
+    assert any("assumes that blocks are longer" in line for line in lines)
+    assert all(
+        "assumes" in line for line in lines if not line.startswith(("mean lat", "median size"))
+    )
+
+
+def test_what_a_comparator_raised_last_is_shown_as_text():
+    state = pair_state(200)
+    state.raised = (1.0, "KeyError: \x1b[1m'score'")
+    (said,) = [line for line in section(report_of(state), "Answers").lines if "failed" in line]
+    assert said == r"the comparator failed last with: KeyError: \u001b[1m'score'"
+
+
+def test_the_row_of_a_median_difference_has_no_means_in_it():
+    report = report_of(pair_state(1_200, predictions=((1.5, 2.5), (2.25, 3.5))), task="regression")
+    (row,) = [row for row in section(report, "Measures").rows if row[0].startswith("median of")]
+    assert row[1:3] == ("-", "-")
+    assert "production's mean" in dict(section(report, "Numbers").rows)
+
+
+def test_the_sizes_of_answers_have_a_row():
+    report = report_of(pair_state(200))
+    (row,) = [row for row in section(report, "Measures").rows if row[0] == "median size"]
+    assert row[1] == row[2]
+    assert row[1].endswith(" bytes")

@@ -5,6 +5,7 @@ Ubuntu: apt install awscli), else its tests are skipped. TLS's two options are t
 """
 
 import contextlib
+import datetime as dt
 import json
 import re
 import socket
@@ -353,3 +354,29 @@ def test_a_test_is_made_with_every_option_of_the_manual(form, aws, options, echo
     assert found["EndpointMetadata"]["EndpointName"] == wanted["EndpointName"]
     assert aws.json("sagemaker", "list-tags", "--resource-arn", arn)["Tags"] == wanted["Tags"]
     aws.json("sagemaker", "delete-inference-experiment", "--name", wanted["Name"])
+
+
+def test_statistics_of_a_metric_are_those_of_cloudwatch(aws, echo):
+    for body in ("a", "b", "c"):
+        echo.invoke(body)
+    now = dt.datetime.now(dt.UTC)
+    asked = (
+        *("cloudwatch", "get-metric-statistics", "--namespace", "AWS/SageMaker"),
+        *("--metric-name", "Invocations", "--period", "3600"),
+        *(
+            "--dimensions",
+            f"Name=EndpointName,Value={echo.name}",
+            "Name=VariantName,Value=AllTraffic",
+        ),
+        *("--start-time", (now - dt.timedelta(hours=1)).isoformat()),
+        *("--end-time", (now + dt.timedelta(hours=1)).isoformat()),
+        *("--statistics", "Sum", "Average"),
+    )
+
+    def counted():
+        found = aws.json(*asked)
+        assert found["Label"] == "Invocations"
+        return sum(point["Sum"] for point in found["Datapoints"]) >= 3 and found["Datapoints"]
+
+    for point in echo.gnomon.wait(counted, "the invocations"):
+        assert (point["Average"], point["Unit"]) == (1.0, "None")

@@ -648,7 +648,9 @@ async def test_a_segment_that_is_closed_after_it_was_listed_is_read_on(world):
     (closed,) = segments(directory)
     listed = closed.path.with_suffix(OPEN_SUFFIX)
     opener = FrameOpener({}.__getitem__)
-    await apply.apply_rows(world.database, "i1", 1, listed, 0, default_analyses, 0.0, opener, None)
+    await apply.apply_rows(
+        world.database, "i1", 1, listed, 0, default_analyses, 0.0, opener, None, int
+    )
     assert (await world.invocations(), await world.pairs()) == (2, 1)
 
 
@@ -868,3 +870,36 @@ async def test_a_collector_killed_at_any_step_of_an_outage_leaves_what_one_that_
             state, crashed = await _outage(tmp_path / str(step), crash_at=step)
             assert state == expected, f"after a crash at step {step}"
     assert step > 30
+
+
+@pytest.mark.parametrize(
+    ("waiting_bytes", "of"),
+    [(0, 1), (32 * 1024 * 1024 - 1, 1), (32 * 1024 * 1024, 10), (10**12, 10)],
+)
+def test_of_what_waits_long_one_pair_in_ten_is_compared(waiting_bytes, of):
+    assert apply.compared_of(waiting_bytes) == of
+
+
+async def test_what_waits_is_summed_over_the_whole_spool(world, monkeypatch):
+    small = SpoolSettings(flush_interval_s=0.001, segment_bytes=4_000)
+    world.write("i1", [build.pair(f"a-{number}") for number in range(40)], small)
+    world.write("i2", [build.pair(f"b-{number}") for number in range(40)], small)
+    sizes = [
+        [one.path.stat().st_size for one in segments(world.root / name)] for name in ("i1", "i2")
+    ]
+    assert min(map(len, sizes)) > 1
+    seen = []
+
+    def compared_of(waiting_bytes):
+        seen.append(waiting_bytes)
+        return 10 if waiting_bytes > sum(sizes[1]) else 1
+
+    monkeypatch.setattr(apply, "compared_of", compared_of)
+    await world.collector().drain()
+    whole = [*sizes[0], *sizes[1]]
+    assert seen == [sum(whole[place + 1 :]) for place in range(len(whole))]
+    # The others of the first incarnation, and all of the second, waited.
+    (row,) = (await world.rows())["pair_states"]
+    state = decode(row[2])
+    assert state.pairs == 80
+    assert state.answers.unknown["not_compared"] + state.answers.compared == 80

@@ -1,8 +1,9 @@
 import contextlib
 
 import pytest
+import structlog
 
-from gnomon.collector import comparator
+from gnomon.collector import comparator, comparing
 from gnomon.collector.comparator import Unknown, UserComparator, functions_named
 from gnomon.collector.comparing import Answer
 from gnomon.errors import SettingsError
@@ -101,3 +102,56 @@ def test_settings_name_functions(tmp_path):
 def test_a_name_that_has_a_meaning_is_refused(tmp_path, name):
     with pytest.raises(SettingsError, match=f"cannot name a function {name}"):
         functions_named(AnalysisDefaults(comparators={name: "/a.py:b"}))
+
+
+@pytest.mark.parametrize("distance", ["float('inf')", "float('-inf')", "float('nan')", "'1e999'"])
+def test_a_distance_that_is_not_finite_leaves_the_pair_unknown(distance):
+    said = comparing.said(eval(f"lambda a, b: {{'/x': {distance}}}"), None, None)
+    assert said.distances == {}
+    assert "the distance at /x is" in said.failed
+
+
+def test_paths_of_a_function_are_made_as_gnomons_own():
+    given = {"/a\nb\x1fc": 0.5, "/\ud800": 1, "x" * 400: 1, 3: 2}
+    said = comparing.said(lambda *_: given, None, None)
+    assert said.distances == {"/a b c": 0.5, "/?": 1, "x" * 300 + "…": 1, "3": 2}
+    many = comparing.said(lambda *_: {f"/{n}": n for n in range(100)}, None, None)
+    assert len(many.distances) == 33
+    assert many.distances["(more paths)"] == 99
+
+
+class Odd(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (KeyError("\ud800" * 1000), "KeyError: '"),
+        (ValueError("a\nb\ud800"), "ValueError: a b?"),
+        (Odd(), "Odd"),
+    ],
+)
+def test_what_a_function_raises_is_said_in_bounds(raised, said):
+    def fail(*_answers):
+        raise raised
+
+    found = comparing.said(fail, None, None).failed
+    assert found.startswith(said)
+    assert len(found.encode()) <= 300
+
+
+def test_a_function_that_always_fails_is_logged_once_a_minute(users, monkeypatch):
+    now_s = [comparator.time.monotonic()]
+    monkeypatch.setattr(comparator.time, "monotonic", lambda: now_s[0])
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(5):
+            with pytest.raises(Unknown) as unknown:
+                ask(users, b"raise")
+            assert unknown.value.why == "KeyError: 'x'"
+        assert len(logs) == 1
+        now_s[0] += 60
+        with pytest.raises(Unknown):
+            ask(users, b"raise")
+    assert [entry["reason"] for entry in logs] == ["KeyError: 'x'"] * 2

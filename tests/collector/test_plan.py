@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import hashlib
 from collections import Counter
 
@@ -8,7 +9,13 @@ import structlog
 from gnomon.collector import plan
 from gnomon.collector.comparator import UserComparator
 from gnomon.collector.plan import compare_answers, rows_of
-from gnomon.model.analysis import AnalysisSettings, ComparisonSettings, default_record
+from gnomon.model.analysis import (
+    AnalysisSettings,
+    ComparisonSettings,
+    Guardrails,
+    default_record,
+)
+from gnomon.stats.state import PairState, decode, encode
 from gnomon.store.telemetry import tables
 from gnomon.testing import frames as build
 from gnomon.testing.frames import answer
@@ -59,7 +66,7 @@ def test_metrics_become_one_row_for_each_key():
 
 
 def analyses(**changes):
-    record = default_record("experiment-1", AnalysisSettings(**changes))
+    record = default_record("experiment-1", AnalysisSettings(**changes), Guardrails())
     return {"experiment-1": record}
 
 
@@ -183,3 +190,91 @@ def test_an_experiments_analysis_chooses_its_comparator(tmp_path, chosen, same, 
 def test_gnomon_compares_where_the_settings_name_no_function():
     state = kept([build.pair("a")], analyses(comparator="default"))
     assert state.answers.same == 1
+
+
+JSON_LINES = "application/jsonlines"
+HALVES = [rb'"\ud800"', b'"\xed\xa0\x80"', rb'["\udfff", NaN]']
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("content_type", ["application/json", JSON_LINES])
+@pytest.mark.parametrize("shape", [b"%s", b'{"label": %s}', b'{"a": %s}', b'{"scores": {%s: 1}}'])
+def test_halves_of_characters_stop_nothing_that_comes_with_them(half, content_type, shape):
+    body = shape % half
+    poisonous = {"content_type": content_type, "body": body, "body_bytes": len(body)}
+    pairs = [
+        build.pair("a", shadow=answer(**poisonous)),
+        build.pair("b", production=answer(**poisonous), shadow=answer(**poisonous)),
+        build.pair("c"),
+    ]
+    rows = rows_of([*pairs, build.metrics(1)], analyses())
+    (state,) = rows.pairs.values()
+    assert decode(encode(state)).pairs == 3
+    assert state.answers.same == 2
+    assert any(row["name"] == "invocations" for row in rows.counts)
+
+
+def test_a_pair_that_cannot_be_counted_is_unknown_and_all_others_are_counted(monkeypatch):
+    def add(self, pair, comparison, hashed=None):
+        if pair.event_id == "never" or (pair.event_id == "as it is" and comparison.same):
+            self.pairs += 1
+            raise ZeroDivisionError
+        counted(self, pair, comparison, hashed)
+
+    counted = PairState.add
+    pairs = [build.pair(event_id) for event_id in ("a", "never", "as it is", "b")]
+    monkeypatch.setattr(PairState, "add", add)
+    rows = rows_of([*pairs, build.noise("c"), build.metrics(1)], analyses())
+    (state,) = rows.pairs.values()
+    assert (state.pairs, state.answers.same, state.noise.same) == (4, 2, 1)
+    assert state.answers.unknown == {"not_counted": 2}
+    assert state.production_outcomes == {"2xx": 3}
+    values = {row["name"]: row["value"] for row in rows.counts}
+    assert (values["pairs"], values["invocations"]) == (4, 1)
+
+
+def test_a_pair_that_cannot_be_stored_is_unknown(monkeypatch):
+    found = plan.compare
+
+    def unstorable(content_type, body, *rest):
+        paths = ("/\ud800",) if body == b"odd" else ()
+        same = found(content_type, body, *rest)
+        return dataclasses.replace(same, same=False, paths=paths) if paths else same
+
+    monkeypatch.setattr(plan, "compare", unstorable)
+    state = kept([build.pair("a"), build.pair("b", production=answer(body=b"odd"))], analyses())
+    assert (state.pairs, state.answers.same, state.answers.unknown) == (2, 1, {"not_counted": 1})
+    assert decode(encode(state)).pairs == 2
+
+
+def test_noise_that_cannot_be_counted_is_unknown(monkeypatch):
+    def fail(*_given):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PairState, "add_noise", fail)
+    state = kept([build.noise("a"), build.pair("b")], analyses())
+    assert (state.pairs, state.noise.unknown) == (1, {"not_counted": 1})
+
+
+def test_of_too_much_noise_some_is_compared_too():
+    state = kept(
+        [build.noise(f"event-{number}") for number in range(500)], analyses(), compared_of=10
+    )
+    assert 20 < state.noise.compared < 90
+    assert state.noise.compared + state.noise.unknown["not_compared"] == 500
+
+
+def test_what_a_users_comparator_raised_last_is_kept(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def compare(a, b):\n    raise KeyError(b.body.decode() * 1000)\n")
+    pairs = [
+        build.pair("a", at_s=build.AT_S + 1, shadow=answer(body=b"0.7")),
+        build.pair("b", shadow=answer(body=b"0.9")),
+    ]
+    with contextlib.closing(UserComparator(str(file), "compare")) as users:
+        state = kept(pairs, analyses(), users={"default": users})
+        other = kept([build.pair("c")], analyses(), users={"default": users})
+    assert state.raised[1].startswith("KeyError: '0.70.7")
+    assert len(state.raised[1]) == 300
+    other.merge(state)
+    assert decode(encode(other)).raised == state.raised

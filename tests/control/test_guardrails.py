@@ -9,9 +9,11 @@ import pytest
 from gnomon.control.analyses import Analyses
 from gnomon.control.guardrails import Guardrails
 from gnomon.control.judging import Judge
+from gnomon.control.spans import Span
 from gnomon.errors import Conflict, ResourceNotFound, SettingsError
 from gnomon.model import metric
 from gnomon.model.analysis import AnalysisSettings, Rules
+from gnomon.model.analysis import Guardrails as GuardrailSettings
 from gnomon.stats.comparators import Comparison
 from gnomon.stats.state import PairState
 from gnomon.store.state import routing
@@ -22,6 +24,7 @@ from gnomon.testing import frames as build
 from gnomon.testing.databases import migrated
 from gnomon.testing.requests import experiment_request, make_endpoint, make_model, shadow_mode
 
+SPAN = Span(build.AT_S, build.AT_S + 1000, 0.0, 1000.0)
 SETTINGS = AnalysisSettings(rules=Rules(least_pairs=500), block_s=1.0)
 
 
@@ -33,7 +36,7 @@ async def telemetry(tmp_path):
 
 @pytest.fixture
 def judge(control, telemetry):
-    return Judge(control.transactions.database, telemetry, SETTINGS)
+    return Judge(control.transactions.database, telemetry, SETTINGS, GuardrailSettings())
 
 
 @pytest.fixture
@@ -140,7 +143,7 @@ async def test_a_test_on_a_busy_machine_is_contended_and_its_latency_rules_stay_
     counts = {metric.SAMPLED: 20_000.0, metric.MACHINE_SECONDS: 100.0}
     for busy, expected in ((10.0, "not_ready"), (11.0, "undecided")):
         counted = InstanceMetrics("v", "", {**counts, metric.MACHINE_BUSY_SECONDS: busy})
-        judged = await judge.judge(record.id, [counted], 1000.0)
+        judged = await judge.judge(record.id, [counted], SPAN)
         assert judged.is_contended is (busy > 10)
         assert judged.figures.verdict.status == expected
 
@@ -150,7 +153,7 @@ async def test_settings_that_change_while_a_test_runs_begin_its_counts_anew(
 ):
     await saw(control, telemetry, judge, 1.3)
     record = await record_of(control)
-    before = await judge.judge(record.id, [], 1000.0)
+    before = await judge.judge(record.id, [], SPAN)
     assert (before.state.pairs, before.record.since_s) == (20_000, None)
     shown = await analyses.set("exp", b'{"guardrails": {"stop_when_broken": true}}')
     assert shown["id"] == before.record.id
@@ -160,7 +163,7 @@ async def test_settings_that_change_while_a_test_runs_begin_its_counts_anew(
     assert shown["guardrails"] == {"stop_when_broken": False, "promote_when_ready": False}
     assert shown["since_s"] > 0
     assert await analyses.show("exp") == shown
-    after = await judge.judge(record.id, [], 1000.0)
+    after = await judge.judge(record.id, [], SPAN)
     assert (after.state.pairs, after.record.id) == (0, shown["id"])
     assert after.figures.verdict.status == "undecided"
 
@@ -256,3 +259,72 @@ async def test_a_deleted_experiments_settings_are_not_inherited(control, analyse
     await control.call("CreateInferenceExperiment", **experiment_request())
     assert (await analyses.show("exp"))["id"] != shown["id"]
     assert (await analyses.show("exp"))["settings"]["rules"]["slow_down"] == 1.1
+
+
+async def test_guardrails_of_the_settings_hold_where_an_experiment_has_none(
+    control, telemetry, running
+):
+    defaults = GuardrailSettings(stop_when_broken=True)
+    judge = Judge(control.transactions.database, telemetry, SETTINGS, defaults)
+    await saw(control, telemetry, judge, 1.5)
+    await Guardrails(control.transactions, telemetry, judge, control.loop.ring).look()
+    assert (await record_of(control)).status == "Stopping"
+
+
+async def test_what_was_dropped_before_its_counts_began_anew_is_not_judged(
+    control, telemetry, judge, analyses, running
+):
+    await saw(control, telemetry, judge, 1.0)
+    record = await record_of(control)
+    shown = await analyses.set("exp", b'{"settings": {"rules": {"slow_down": 1.5}}}')
+    since_s = shown["since_s"]
+    span = Span(since_s - 4_000, since_s + 500, 0.0, 4_500.0)
+    await saw(control, telemetry, judge, 1.0)
+    async with telemetry.writing() as connection:
+        await ingest.add_metric_counts(
+            connection,
+            [
+                {
+                    "endpoint_id": record.endpoint_id,
+                    "minute": int(since_s // 60) + minutes,
+                    "variant_id": record.plan.shadow.variant_id,
+                    "instance_id": "",
+                    "experiment_id": record.id,
+                    "name": name,
+                    "value": value,
+                }
+                for minutes, name, value in [
+                    (-60, metric.SAMPLED, 20_000.0),
+                    (-60, metric.DROPPED_PREFIX + "over_budget", 20_000.0),
+                    (-60, metric.MACHINE_SECONDS, 1_000.0),
+                    (-60, metric.MACHINE_BUSY_SECONDS, 1_000.0),
+                    (1, metric.SAMPLED, 20_000.0),
+                    (1, metric.MACHINE_SECONDS, 400.0),
+                ]
+            ],
+        )
+    whole = InstanceMetrics(
+        record.plan.shadow.variant_id,
+        "",
+        {metric.SAMPLED: 40_000.0, metric.DROPPED_PREFIX + "over_budget": 20_000.0},
+    )
+    judged = await judge.judge(record.id, [whole], span)
+    verdict = judged.figures.verdict
+    assert (judged.state.pairs, judged.is_contended) == (20_000, False)
+    assert not any("dropped" in reason for reason in verdict.reasons)
+    p99 = next(rule for rule in verdict.rules if rule.name == "p99")
+    if p99.more_pairs:
+        assert p99.more_s == pytest.approx(500 * p99.more_pairs / 20_000, rel=0.01)
+
+
+async def test_the_slow_down_over_time_has_the_interval_of_its_rule(
+    control, telemetry, judge, running
+):
+    await saw(control, telemetry, judge, 1.0)
+    judged = await judge.judge((await record_of(control)).id, [], SPAN)
+    rule = next(rule for rule in judged.figures.verdict.rules if rule.name == "slow_down")
+    newest = judged.progress[-1]
+    assert (newest["low"], newest["high"]) == (
+        rule.measure.interval.low,
+        rule.measure.interval.high,
+    )

@@ -23,7 +23,8 @@ def documented():
 
 
 def default_of(field):
-    return field.default if field.default is not MISSING else field.default_factory()
+    default = field.default if field.default is not MISSING else field.default_factory()
+    return list(default) if isinstance(default, tuple) else default
 
 
 def test_every_setting_is_documented_with_its_default():

@@ -350,7 +350,8 @@ def test_it_listens_on_ipv6_as_well(tmp_path):
 
 def test_plain_aws_reaches_gnomon_by_the_exported_environment(echo):
     exported = command("env", "--data-dir", str(echo.gnomon.data_dir))
-    assert f"export AWS_ENDPOINT_URL_SAGEMAKER={echo.gnomon.url}\n" in exported.stdout
+    for service in ("SAGEMAKER", "SAGEMAKER_RUNTIME", "CLOUDWATCH"):
+        assert f"export AWS_ENDPOINT_URL_{service}={echo.gnomon.url}\n" in exported.stdout
     echo.endpoint()
     script = f"{exported.stdout}\naws sagemaker list-endpoints --query 'Endpoints[].EndpointName'"
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"

@@ -18,6 +18,7 @@ GAUGES = {
     "gnomon_instances": {"endpoint", "variant", "status"},
     "gnomon_instance_cpu_cores": {"endpoint", "variant", "instance"},
     "gnomon_instance_memory_ratio": {"endpoint", "variant", "instance"},
+    "gnomon_spool_waiting_bytes": set(),
 }
 
 
@@ -50,7 +51,8 @@ def test_every_panel_asks_for_what_there_is():
         names = re.findall(r"gnomon_\w+", expression)
         assert names
         by = re.search(r"by \(([^)]*)\)", expression)
-        labels = {"endpoint", *(part.strip() for part in by.group(1).split(","))}
+        labels = {"endpoint", *(part.strip() for part in by.group(1).split(","))} if by else set()
+        assert by or "{" not in expression
         for name in names:
             assert labels <= known[name], expression
 
@@ -59,3 +61,16 @@ def test_every_counter_that_hints_at_harm_has_a_panel():
     asked = json.dumps(DASHBOARD["panels"])
     for name in ("mirror_dropped", "captures_lost", "pairs_lost", "ejections", "model_errors"):
         assert name in asked
+
+
+def test_what_pairs_say_and_what_waits_for_the_collector_have_panels():
+    asked = json.dumps(DASHBOARD["panels"])
+    for name in ("pairs", "disagreements", "invocations_per_instance"):
+        assert f"gnomon_{name}_total" in asked
+    assert "gnomon_spool_waiting_bytes" in asked
+
+
+def test_no_two_panels_lie_on_each_other():
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in DASHBOARD["panels"]]
+    assert len(set(places)) == len(places)
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(places)

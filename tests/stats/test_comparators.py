@@ -234,3 +234,12 @@ def test_the_order_of_the_two_does_not_matter(content_type, body):
     two = compare(content_type, other, content_type, body, EXACT)
     assert mirrored(one) == (two.same, two.reason, set(two.paths), two.predictions)
     assert one.distance == pytest.approx(two.distance)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [(JSON, rb'{"label": "a\u001fb\n"}'), ("text/csv", b"a\x1fb,1\n"), (JSON, rb'["a\u001fb"]')],
+)
+def test_a_label_never_holds_what_labels_are_joined_with(content_type, body):
+    ((label, _),) = compare(content_type, body, content_type, body, EXACT).predictions
+    assert label.strip() == "a b"

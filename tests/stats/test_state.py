@@ -4,10 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gnomon.model.analysis import AnalysisSettings
+from gnomon.stats.analysis import summarise
 from gnomon.stats.blocks import LOG_UNIT
 from gnomon.stats.comparators import Comparison
+from gnomon.stats.histogram import bucket_of
 from gnomon.stats.state import PairState, decode, encode
 from gnomon.stats.task_state import MOST_LABELS, difference_bounds, difference_bucket
+from gnomon.stats.verdict import Circumstances
 from gnomon.testing.frames import AT_S, answer, pair
 
 BLOCK_US = 1_000_000
@@ -293,3 +297,26 @@ def test_the_size_of_a_state_does_not_grow_with_its_pairs():
         return len(encode(state))
 
     assert size(4000) < 1.5 * size(1000)
+
+
+def test_sizes_of_answers_are_counted_where_both_are_good():
+    halves = [PairState(1_000_000), PairState(1_000_000)]
+    for number in range(100):
+        halves[number % 2].add(
+            pair(
+                f"event-{number}",
+                production=answer(body_bytes=100),
+                shadow=answer(body_bytes=5_000, status=500 if number < 10 else 200),
+            ),
+            Comparison(same=None, reason="truncated"),
+        )
+    whole = halves[1]
+    whole.merge(halves[0])
+    sizes = decode(encode(whole)).sizes
+    assert sizes.production == {bucket_of(100): 90}
+    assert sizes.shadow == {bucket_of(5_000): 90}
+    found = summarise(whole, AnalysisSettings(), Circumstances()).measures
+    (size,) = [measure for measure in found if measure.name == "median_size"]
+    assert (size.production, size.unit, size.pairs) == (100, "bytes", 90)
+    assert size.shadow == pytest.approx(5_000, rel=0.01)
+    assert size.change == pytest.approx(50, rel=0.01)

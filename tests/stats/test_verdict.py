@@ -153,3 +153,36 @@ def test_no_pairs_are_undecided():
     verdict = judged(PairState(50_000), circumstances=Circumstances())
     assert verdict.status == "undecided"
     assert set(states(verdict).values()) == {"open"}
+
+
+def test_nothing_known_is_never_ready():
+    only_p99 = AnalysisSettings(
+        rules=Rules(slow_down=None, error_rate=None, disagreement=None, least_pairs=10),
+        block_s=0.05,
+    )
+    verdict = judged(state_of(50), only_p99)
+    assert states(verdict) == {"p99": "open"}
+    assert verdict.status == "undecided"
+    assert verdict.reasons[0].startswith("p99: ")
+
+
+@pytest.mark.parametrize("dependence", ["pairs", "blocks"])
+@pytest.mark.parametrize(("block_s", "complete"), [(60.0, 0), (5.0, 1), (3.0, 2)])
+def test_from_few_blocks_it_is_said_when_enough_are_complete(dependence, block_s, complete):
+    state = PairState(round(block_s * 1e6))
+    for number in range(3_000):
+        latency = answer(latency_us=10_000 + number % 7)
+        state.add(pair(f"{number}", at_s=number / 400, production=answer(), shadow=latency), SAME)
+    settings = AnalysisSettings(block_s=block_s, dependence=dependence)
+    rules = {
+        rule.name: rule
+        for rule in judged(state, settings, Circumstances(copies_sampled=3_000, seconds=7.5)).rules
+    }
+    of_blocks = ["slow_down"] + ["error_rate", "disagreement"] * (dependence == "blocks")
+    for name in of_blocks:
+        rule = rules[name]
+        assert (rule.state, rule.more_pairs) == ("open", None)
+        assert f"{100 - complete} more blocks have to be complete" in rule.reason
+        a_block_s = max(block_s, 7.5 / complete if complete else 0)
+        assert rule.more_s == pytest.approx((100 - complete) * a_block_s)
+    assert "blocks" not in rules["p99"].reason

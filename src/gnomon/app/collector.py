@@ -11,7 +11,12 @@ from gnomon.cli.time_limits import SPOOL_S
 from gnomon.collector.comparator import UserComparator, functions_named
 from gnomon.collector.loop import Collector
 from gnomon.collector.retention import Retention
-from gnomon.model.analysis import AnalysisRecord, default_record, default_settings
+from gnomon.model.analysis import (
+    AnalysisRecord,
+    default_guardrails,
+    default_record,
+    default_settings,
+)
 from gnomon.model.layout import Layout
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.opening import open_keys, open_roles
@@ -35,13 +40,16 @@ async def main(settings: Settings, _hand: Hand, orders: Orders) -> None:
             return await get_capture(connection, capture_id)
 
     defaults = default_settings(settings.analysis)
+    guardrails = default_guardrails(settings.analysis)
 
     async def analyses(experiment_ids: Collection[str]) -> dict[str, AnalysisRecord]:
         if not experiment_ids:
             return {}
         async with state.reading() as connection:
             own = await analyses_of(connection, experiment_ids)
-        return {id_: own.get(id_) or default_record(id_, defaults) for id_ in experiment_ids}
+        return {
+            id_: own.get(id_) or default_record(id_, defaults, guardrails) for id_ in experiment_ids
+        }
 
     keys = open_keys(settings)
     roles = open_roles(settings, keys)

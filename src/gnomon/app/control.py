@@ -59,7 +59,7 @@ from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
 from gnomon.hosting.volumes import Volumes, owner_of
 from gnomon.model import instance_types
-from gnomon.model.analysis import default_settings
+from gnomon.model.analysis import default_guardrails, default_settings
 from gnomon.model.arn import Account
 from gnomon.model.layout import Layout
 from gnomon.model.lifecycle import LIVE_INSTANCE
@@ -147,7 +147,12 @@ async def main(settings: Settings, orders: Orders) -> None:
         async with telemetry.reading() as connection:
             return await queries.finished(connection, ids)
 
-    judge = Judge(state, telemetry, default_settings(settings.analysis))
+    judge = Judge(
+        state,
+        telemetry,
+        default_settings(settings.analysis),
+        default_guardrails(settings.analysis),
+    )
     routers = RouterRegister(transactions, reached, finished)
     loop_holder: list[ControlLoop] = []
 

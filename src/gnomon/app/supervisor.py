@@ -41,6 +41,7 @@ from gnomon.cli.time_limits import time_limits
 from gnomon.collector.comparator import functions_named
 from gnomon.errors import GnomonError, exhaustion
 from gnomon.hosting import leftovers, servers
+from gnomon.model.analysis import default_settings
 from gnomon.model.layout import Layout
 from gnomon.objects import opening
 from gnomon.settings import Settings, cores
@@ -96,6 +97,7 @@ class Supervisor:
         listening.refuse_beyond_loopback(self._settings.server.host)
         servers.check(self._settings.hosting.external)
         functions_named(self._settings.analysis)
+        default_settings(self._settings.analysis)
         opening.check(self._settings)
         if self._certificate is not None:
             certificates.load(self._certificate)

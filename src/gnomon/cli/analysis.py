@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,6 @@ from gnomon.cli.options import DataDir
 from gnomon.errors import GnomonError
 
 Name = Annotated[str, typer.Argument(help="Name of the inference experiment.")]
-_RULES = ("slow_down", "error_rate", "disagreement", "p99")
 
 
 def add_analysis(app: typer.Typer) -> None:
@@ -39,15 +39,33 @@ def add_analysis(app: typer.Typer) -> None:
         task: Annotated[
             str | None, typer.Option(help="classification, regression, generic, or detect.")
         ] = None,
-        slow_down: Annotated[float | None, typer.Option(help="Factor; 0 leaves it out.")] = None,
-        error_rate: Annotated[float | None, typer.Option(help="Share of answers.")] = None,
-        disagreement: Annotated[float | None, typer.Option(help="Share of answers.")] = None,
-        p99: Annotated[float | None, typer.Option(help="Factor; 0 leaves it out.")] = None,
+        slow_down: Annotated[
+            str | None, typer.Option(help="Factor; none leaves the rule out.")
+        ] = None,
+        error_rate: Annotated[str | None, typer.Option(help="Share of answers, or none.")] = None,
+        disagreement: Annotated[str | None, typer.Option(help="Share of answers, or none.")] = None,
+        p99: Annotated[str | None, typer.Option(help="Factor, or none.")] = None,
         least_pairs: Annotated[int | None, typer.Option(help="For a verdict.")] = None,
+        most_dropped: Annotated[
+            float | None, typer.Option(help="Share of copies, for a verdict.")
+        ] = None,
+        alpha: Annotated[
+            float | None, typer.Option(help="How likely any rule may ever be wrongly decided.")
+        ] = None,
+        dependence: Annotated[
+            str | None, typer.Option(help="What rates rest on: pairs, or blocks.")
+        ] = None,
+        block_s: Annotated[float | None, typer.Option(help="Seconds of a block.")] = None,
         absolute_tolerance: Annotated[
             float | None, typer.Option(help="Numbers this near are the same.")
         ] = None,
         relative_tolerance: Annotated[float | None, typer.Option(help="As a share.")] = None,
+        list_order: Annotated[
+            str | None, typer.Option(help="kept, or any: lists are the same in any order.")
+        ] = None,
+        text: Annotated[
+            str | None, typer.Option(help="normalised, or exact: the same to the letter.")
+        ] = None,
         ignore_path: Annotated[
             list[str] | None,
             typer.Option(help="A JSON pointer, * for any part, or 'column 3'; repeatable."),
@@ -75,19 +93,30 @@ def add_analysis(app: typer.Typer) -> None:
         body = _read(file) if file is not None else get(found, _path(name))
         settings = body.setdefault("settings", {})
         rules = settings.setdefault("rules", {})
-        margins = zip(_RULES, (slow_down, error_rate, disagreement, p99), strict=True)
-        for rule, margin in margins:
-            if margin is not None:
-                is_left_out = margin == 0 and rule in {"slow_down", "p99"}
-                rules[rule] = None if is_left_out else margin
-        _set(rules, least_pairs=least_pairs)
+        margins = {
+            "slow_down": slow_down,
+            "error_rate": error_rate,
+            "disagreement": disagreement,
+            "p99": p99,
+        }
+        rules.update({rule: _margin(rule, m) for rule, m in margins.items() if m is not None})
+        _set(rules, least_pairs=least_pairs, most_dropped=most_dropped)
         _set(
             settings.setdefault("comparison", {}),
             absolute_tolerance=absolute_tolerance,
             relative_tolerance=relative_tolerance,
+            list_order=list_order,
+            text=text,
             ignored_paths=ignore_path or None,
         )
-        _set(settings, noise_share=noise_share, comparator=comparator)
+        _set(
+            settings,
+            alpha=alpha,
+            dependence=dependence,
+            block_s=block_s,
+            noise_share=noise_share,
+            comparator=comparator,
+        )
         if task is not None:
             settings["task"] = None if task == "detect" else task
         _set(
@@ -96,6 +125,10 @@ def add_analysis(app: typer.Typer) -> None:
             promote_when_ready=promote_when_ready,
         )
         wanted = {"settings": settings, "guardrails": body["guardrails"]}
+        try:
+            json.dumps(wanted, allow_nan=False)
+        except ValueError as error:
+            raise GnomonError("Every number of an analysis has to be finite.") from error
         _print(put(found, _path(name), wanted))
 
     app.add_typer(group, name="analysis")
@@ -109,6 +142,19 @@ def _path(name: str) -> str:
 
 def _set(members: dict[str, Any], **given: object) -> None:
     members.update({name: value for name, value in given.items() if value is not None})
+
+
+def _margin(rule: str, given: str) -> float | None:
+    if given == "none":
+        return None
+    try:
+        margin = float(given)
+    except ValueError:
+        margin = math.nan
+    if not math.isfinite(margin):
+        option = f"--{rule.replace('_', '-')}"
+        raise GnomonError(f"{option} is a number, or none to leave the rule out, not {given}.")
+    return margin
 
 
 def _read(file: Path) -> dict[str, Any]:

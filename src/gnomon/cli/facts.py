@@ -24,6 +24,7 @@ from gnomon.cli.client import CallFailed, get
 from gnomon.cli.running import Running
 from gnomon.collector.comparator import functions_named
 from gnomon.errors import SettingsError
+from gnomon.model.analysis import default_settings
 from gnomon.model.layout import Layout
 from gnomon.objects import opening
 from gnomon.settings import Settings, cores
@@ -135,6 +136,7 @@ def gather(named: Path | None, environ: Mapping[str, str]) -> Facts:
     try:
         settings = settings_reading.load(data_dir, environ)
         functions_named(settings.analysis)
+        default_settings(settings.analysis)
         opening.check(settings)
     except SettingsError as error:
         settings = Settings(data_dir)

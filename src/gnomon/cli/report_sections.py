@@ -28,6 +28,7 @@ _NAMES = {
     "slow_down": "typical slow-down",
     "mean": "mean latency",
     "error_rate": "error rate",
+    "median_size": "median size",
     "median_difference": "median of shadow - production",
 }
 _VERDICTS = {"ready": "ready", "not_ready": "not ready", "undecided": "undecided"}
@@ -107,7 +108,8 @@ def _more(rule: dict[str, Any]) -> str:
 def _measures(measures: list[dict[str, Any]]) -> Section:
     methods: dict[str, list[str]] = {}
     for measure in measures:
-        methods.setdefault(measure["method"], []).append(named(measure["name"]))
+        assumes = f", {measure['assumes']}" if measure["assumes"] else ""
+        methods.setdefault(measure["method"] + assumes, []).append(named(measure["name"]))
     return Section(
         "Measures",
         ("measure", "production", "shadow", "change", "interval", "pairs"),
@@ -137,6 +139,8 @@ def _answers(analysis: dict[str, Any]) -> Section:
     if unknown:
         said = ", ".join(f"{count:,} {reason}" for reason, count in unknown.items())
         lines.append(f"cannot be compared: {said}")
+    if analysis["raised"]:
+        lines.append(f"the comparator failed last with: {foreign(analysis['raised'])}")
     if analysis["noise_compared"]:
         lines.append(f"production answered twice: {analysis['noise_compared']:,} requests")
     outcomes = sorted({*analysis["production_outcomes"], *analysis["shadow_outcomes"]})

@@ -34,6 +34,8 @@ def value(figure: float | None, unit: str) -> str:
         return NOTHING
     if unit == "ms":
         return milliseconds(figure)
+    if unit == "bytes":
+        return f"{figure:,.0f} bytes"
     return percent(figure) if unit == "share" else predicted(figure)
 
 

@@ -8,7 +8,7 @@ Exchanges and barriers are left to `objects`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +25,7 @@ _ROW_KINDS = frozenset({segment.METRICS, segment.PAIR, segment.NOISE})
 # One transaction: some MiB of frames in memory, and a lock held for well under a second.
 _BATCH_FRAMES = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
-# What is compared of what comes faster than it can be: where half a segment waits, one pair in ten.
+# What is compared of what comes faster than it can be: where so much waits, one pair in ten.
 _MANY_BYTES = 32 * 1024 * 1024
 _COMPARED_OF = 10
 
@@ -63,17 +63,20 @@ async def apply_rows(
     settled_before_s: float,
     opener: FrameOpener,
     users: Mapping[str, UserComparator],
+    waiting_elsewhere: Callable[[], int],
 ) -> segment.SegmentReader:
     """Apply what segment `number` holds behind `offset`; gives the reader, at the segment's end.
 
     The committed offset may stand before that of the reader, by frames that become no rows. No
-    pair from before `settled_before_s` is in any spool.
+    pair from before `settled_before_s` is in any spool. `waiting_elsewhere` gives how many bytes of
+    other segments were not read yet.
     """
     reader = segment.SegmentReader(path, offset, _ROW_KINDS, opener)
     frames_left = batches(reader)
     while (frames := await asyncio.to_thread(next, frames_left, None)) is not None:
         analyses = await analyses_of(experiments_of(frames))
-        share = compared_of(reader.size_bytes - reader.offset)
+        waiting_bytes = reader.size_bytes - reader.offset + waiting_elsewhere()
+        share = compared_of(waiting_bytes)
         keys = await label_keys(database, reader.wrapped_keys, opener)
         rows = await asyncio.to_thread(rows_of, frames, analyses, share, users, keys.hashes)
         async with database.writing() as connection:
@@ -92,5 +95,5 @@ async def apply_rows(
 
 
 def compared_of(waiting_bytes: int) -> int:
-    """One in how many pairs is compared where so much of a segment waits behind them. Pure."""
+    """One in how many pairs is compared where so much of the spool waits behind them. Pure."""
     return 1 if waiting_bytes < _MANY_BYTES else _COMPARED_OF

@@ -28,6 +28,8 @@ _START_S = 10.0
 # After a child was lost, in seconds: a batch of pairs that are all slow would hold up what is
 # behind it for minutes.
 _REST_S = 5.0
+# How often it is logged that a function fails, in seconds: it may do so with every pair.
+_LOGGED_EVERY_S = 60.0
 
 _LOG = structlog.get_logger(__name__)
 
@@ -65,11 +67,14 @@ def _function(setting: str, comparator: object) -> tuple[str, str]:
 
 
 class Unknown(Exception):
-    """The comparator says nothing of this pair; `reason` is as pairs are counted."""
+    """The comparator says nothing of this pair; `reason` is as pairs are counted, `why` what it
+    raised instead, or how it ended.
+    """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, why: str) -> None:
+        super().__init__(f"{reason}: {why}")
         self.reason = reason
+        self.why = why
 
 
 class UserComparator:
@@ -80,12 +85,13 @@ class UserComparator:
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._resting_until_s = 0.0
-        self._reason = ""
+        self._reason = self._why = ""
+        self._silent_until_s = 0.0
 
     def distances(self, production: Answer, shadow: Answer) -> dict[str, float]:
         """How far apart they are by path, empty for the same. Raises Unknown."""
         if time.monotonic() < self._resting_until_s:
-            raise Unknown(self._reason)
+            raise Unknown(self._reason, self._why)
         try:
             connection = self._connection or self._start()
             connection.settimeout(_PAIR_S)
@@ -96,8 +102,7 @@ class UserComparator:
         except (EOFError, OSError) as error:
             raise self._lost("comparator_failed", str(error) or "its process ended") from None
         if said.failed:
-            _LOG.warning("comparator_failed", reason=said.failed)
-            raise Unknown("comparator_failed")
+            raise self._unknown("comparator_failed", said.failed)
         return said.distances
 
     def close(self) -> None:
@@ -122,6 +127,12 @@ class UserComparator:
     def _lost(self, reason: str, why: str) -> Unknown:
         self.close()
         self._resting_until_s = time.monotonic() + _REST_S
-        self._reason = reason
-        _LOG.warning(reason, reason=why)
-        return Unknown(reason)
+        self._reason, self._why = reason, why
+        return self._unknown(reason, why)
+
+    def _unknown(self, reason: str, why: str) -> Unknown:
+        now_s = time.monotonic()
+        if now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + _LOGGED_EVERY_S
+            _LOG.warning(reason, reason=why)
+        return Unknown(reason, why)

@@ -7,6 +7,7 @@ then one answer for each pair, until the socket ends. What the function prints g
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import socket
 import struct
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+from gnomon.stats.differences import MORE_PATHS, MOST_PATHS, cut, joinable
 
 LENGTH = struct.Struct(">I")
 
@@ -33,6 +36,9 @@ class Said(msgspec.Struct, frozen=True):
     distances: dict[str, float] = {}
     failed: str = ""
 
+
+# Characters of what was raised: it may hold a whole answer.
+_MOST_SAID = 300
 
 Function = Callable[[Answer, Answer], Any]
 
@@ -53,10 +59,31 @@ def said(function: Function, production: Answer, shadow: Answer) -> Said:
     try:
         found = function(production, shadow)
         if isinstance(found, dict):
-            return Said({str(path): float(distance) for path, distance in found.items()})
+            return Said(_distances(found))
         return Said() if found else Said({"": 1.0})
     except Exception as error:  # noqa: BLE001 - a pair ends here
-        return Said(failed=f"{type(error).__name__}: {error}")
+        return Said(failed=_raised(error))
+
+
+def _distances(found: dict[Any, Any]) -> dict[str, float]:
+    """Within the bounds that Gnomon's own paths have; ValueError."""
+    distances: dict[str, float] = {}
+    for given, value in found.items():
+        path, distance = cut(joinable(str(given))), float(value)
+        if not math.isfinite(distance):
+            raise ValueError(f"the distance at {path} is {distance}, and is to be a finite number")
+        if path not in distances and len(distances) >= MOST_PATHS:
+            path = MORE_PATHS
+        distances[path] = max(distance, distances.get(path, distance))
+    return distances
+
+
+def _raised(error: Exception) -> str:
+    try:
+        said = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an error of anybody's may fail to say what it is
+        said = type(error).__name__
+    return joinable(said[:_MOST_SAID])
 
 
 def receive(connection: socket.socket) -> bytes:
@@ -87,7 +114,7 @@ def main() -> None:
         try:
             function = load(*sys.argv[1:])
         except Exception as error:  # noqa: BLE001 - anybody's file
-            send(connection, Said(failed=f"{type(error).__name__}: {error}"))
+            send(connection, Said(failed=_raised(error)))
             return
         send(connection, Said())
         while True:

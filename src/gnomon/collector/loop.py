@@ -169,8 +169,22 @@ class Collector:
             self._complete_s,
             self._opener,
             self._users,
+            lambda: self._waiting_bytes(but=key),
         )
         self._read[key] = reader.offset
+
+    def _waiting_bytes(self, but: tuple[str, int]) -> int:
+        """What was not read yet of all segments in the spool but one."""
+        waiting = 0
+        for directory in incarnations(self._root):
+            # Segments are closed, and so renamed, meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                for segment in segments(directory):
+                    key = (directory.name, segment.number)
+                    if key != but:
+                        size_bytes = segment.path.stat().st_size
+                        waiting += max(0, size_bytes - self._read.get(key, 0))
+        return waiting
 
     async def _close(self, incarnation_id: str, segment: SegmentFile, first: int) -> None:
         key = (incarnation_id, segment.number)

@@ -21,13 +21,13 @@ from gnomon.model.analysis import NAMELESS, AnalysisRecord, ComparisonSettings
 from gnomon.spool.frames import Answer, Frame, MetricDelta, Metrics, Noise, Pair
 from gnomon.spool.merge import merge_metrics
 from gnomon.stats.comparators import Comparison, compare
-from gnomon.stats.state import PairState
+from gnomon.stats.state import Answers, PairState, encode
 
 log = structlog.get_logger()
 
 _MINUTE_S = 60
 _NOT_COMPARED = Comparison(same=None, reason="not_compared")
-
+_NOT_COUNTED = "not_counted"
 
 # By experiment: how its pairs are compared and counted.
 Analyses = Mapping[str, AnalysisRecord]
@@ -42,6 +42,29 @@ class Rows:
     counts: list[dict[str, Any]]
     histograms: list[dict[str, Any]]
     pairs: dict[tuple[str, str], PairState]
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A pair, or an answer given twice, that is to be counted."""
+
+    frame: Pair | Noise
+    comparison: Comparison
+    analysis: AnalysisRecord
+    hashed: LabelOf | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.frame.experiment_id, self.analysis.id
+
+    def empty(self) -> PairState:
+        return PairState(block_us=round(self.analysis.settings.block_s * 1e6))
+
+    def add_to(self, state: PairState) -> None:
+        if isinstance(self.frame, Pair):
+            state.add(self.frame, self.comparison, self.hashed)
+        else:
+            state.add_noise(self.frame.event_id, self.comparison)
 
 
 def experiments_of(frames: Iterable[Frame]) -> frozenset[str]:
@@ -63,18 +86,19 @@ def rows_of(
     analyses may name.
     Labels of the experiments in `hashes` are kept as those give.
     """
-    users = users or {}
     metrics: list[Metrics] = []
-    rows = Rows([], [], {})
+    compared: list[_Compared] = []
     for frame in frames:
         if isinstance(frame, Metrics):
             metrics.append(frame)
-        elif isinstance(frame, Pair):
+        elif isinstance(frame, Pair | Noise):
             analysis = analyses[frame.experiment_id]
+            comparison = _comparison(frame, analysis, compared_of, users or {})
             hashed = (hashes or {}).get(frame.experiment_id)
-            metrics.append(_count_pair(rows.pairs, frame, analysis, compared_of, users, hashed))
-        elif isinstance(frame, Noise):
-            _count_noise(rows.pairs, frame, analyses[frame.experiment_id], users)
+            compared.append(_Compared(frame, comparison, analysis, hashed))
+            if isinstance(frame, Pair):
+                metrics.append(_metrics_of(frame, comparison))
+    rows = Rows([], [], _states(compared))
     for delta in merge_metrics(metrics).deltas:
         key = _metric_key(delta)
         rows.counts.extend(
@@ -87,20 +111,8 @@ def rows_of(
     return rows
 
 
-def _count_pair(
-    pairs: dict[tuple[str, str], PairState],
-    pair: Pair,
-    analysis: AnalysisRecord,
-    compared_of: int,
-    users: Mapping[str, UserComparator],
-    hashed: LabelOf | None,
-) -> Metrics:
-    """Adds it to the state; what metrics have of it stands on the shadow."""
-    if compared_of > 1 and zlib.crc32(pair.event_id.encode()) % compared_of:
-        comparison = _NOT_COMPARED
-    else:
-        comparison = _comparison(pair, pair.production, pair.shadow, analysis, users)
-    _state(pairs, pair, analysis).add(pair, comparison, hashed)
+def _metrics_of(pair: Pair, comparison: Comparison) -> Metrics:
+    """What metrics have of a pair stands on the shadow."""
     counts = {metric.PAIRS: 1.0}
     if comparison.same is not None:
         counts[metric.DISAGREEMENTS if not comparison.same else metric.AGREEMENTS] = 1.0
@@ -116,23 +128,47 @@ def _count_pair(
     return Metrics([delta])
 
 
-def _count_noise(
-    pairs: dict[tuple[str, str], PairState],
-    noise: Noise,
-    analysis: AnalysisRecord,
-    users: Mapping[str, UserComparator],
-) -> None:
-    comparison = _comparison(noise, noise.first, noise.second, analysis, users)
-    _state(pairs, noise, analysis).add_noise(noise.event_id, comparison)
+def _states(compared: list[_Compared]) -> dict[tuple[str, str], PairState]:
+    """What is kept of them all, which can be stored.
+
+    What models answer is anybody's bytes: where one of them cannot be counted, or not be stored,
+    each is tried by itself, and that one is unknown.
+    """
+    states: dict[tuple[str, str], PairState] = {}
+    try:
+        for one in compared:
+            if one.key not in states:
+                states[one.key] = one.empty()
+            one.add_to(states[one.key])
+        for state in states.values():
+            encode(state)
+    except Exception:
+        log.exception(_NOT_COUNTED)
+        states = {}
+        for one in compared:
+            states.setdefault(one.key, one.empty()).merge(_alone(one))
+    return states
 
 
-def _state(
-    pairs: dict[tuple[str, str], PairState], frame: Pair | Noise, analysis: AnalysisRecord
-) -> PairState:
-    key = (frame.experiment_id, analysis.id)
-    if key not in pairs:
-        pairs[key] = PairState(block_us=round(analysis.settings.block_s * 1e6))
-    return pairs[key]
+def _alone(one: _Compared) -> PairState:
+    """What is kept of one; without what was compared, or of its coming only, if that fails."""
+    unknown = Comparison(same=None, reason=_NOT_COUNTED)
+    for tried in (one, dataclasses.replace(one, comparison=unknown)):
+        state = one.empty()
+        try:
+            tried.add_to(state)
+            encode(state)
+        except Exception as error:  # noqa: BLE001 - the log has all of one of them already
+            log.warning(_NOT_COUNTED, event_id=one.frame.event_id, kind=type(error).__name__)
+        else:
+            return state
+    state = one.empty()
+    came = Answers(unknown={_NOT_COUNTED: 1})
+    if isinstance(one.frame, Pair):
+        state.pairs, state.answers = 1, came
+    else:
+        state.noise = came
+    return state
 
 
 def compare_answers(
@@ -162,7 +198,7 @@ def compare_answers(
     try:
         distances = user.distances(_whole(production), _whole(shadow))
     except Unknown as unknown:
-        return Comparison(same=None, reason=unknown.reason)
+        return Comparison(same=None, reason=unknown.reason, why=unknown.why)
     return dataclasses.replace(
         found,
         same=not distances,
@@ -192,15 +228,19 @@ def _metric_key(delta: MetricDelta) -> dict[str, Any]:
 
 def _comparison(
     frame: Pair | Noise,
-    one: Answer,
-    other: Answer,
     analysis: AnalysisRecord,
+    compared_of: int,
     users: Mapping[str, UserComparator],
 ) -> Comparison:
+    if compared_of > 1 and zlib.crc32(frame.event_id.encode()) % compared_of:
+        return _NOT_COMPARED
     name = analysis.settings.comparator
     if name not in users and name not in NAMELESS:
         # It was in the settings when the experiment chose it.
         return Comparison(same=None, reason="comparator_missing")
+    one, other = (
+        (frame.production, frame.shadow) if isinstance(frame, Pair) else (frame.first, frame.second)
+    )
     try:
         return compare_answers(one, other, analysis.settings.comparison, users.get(name))
     except Exception:

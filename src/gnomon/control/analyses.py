@@ -22,7 +22,6 @@ from gnomon.model.analysis import (
     AnalysisRecord,
     AnalysisSettings,
     Guardrails,
-    default_record,
 )
 from gnomon.model.records import ExperimentRecord
 from gnomon.model.spec import EndpointSpec
@@ -73,7 +72,7 @@ class Analyses:
                     "can be changed until it ends."
                 )
             own = await analyses_of(call.connection, [record.id])
-            before = own.get(record.id) or default_record(record.id, self.judge.defaults)
+            before = own.get(record.id) or self.judge.default_record(record.id)
             if wanted.settings == before.settings:
                 after = msgspec.structs.replace(before, guardrails=wanted.guardrails)
             else:
@@ -95,6 +94,9 @@ class Analyses:
             settings = given.get("settings", {})
             if isinstance(settings, dict):
                 given["settings"] = _merged(msgspec.to_builtins(self.judge.defaults), settings)
+            guardrails = given.get("guardrails", {})
+            if isinstance(guardrails, dict):
+                given["guardrails"] = {**msgspec.to_builtins(self.judge.guardrails), **guardrails}
             wanted = msgspec.convert(given, AnalysisRequest)
         except msgspec.MsgspecError as error:
             raise SettingsError(f"The analysis cannot be used: {error}.") from error

@@ -48,8 +48,8 @@ class Guardrails:
             running = await EXPERIMENTS.where(connection, status=("Running",))
             analyses = await analyses_of(connection, [record.id for record in running])
         for record in running:
-            analysis = analyses.get(record.id)
-            if analysis is None or not analysis.guardrails.stop_when_broken:
+            analysis = analyses.get(record.id) or self.judge.default_record(record.id)
+            if not analysis.guardrails.stop_when_broken:
                 continue
             verdict = await self._verdict(record)
             if verdict.status == "not_ready":
@@ -71,7 +71,7 @@ class Guardrails:
         async with self.telemetry.reading() as connection:
             found = await queries.metrics(connection, queries.Scope(experiment_id=record.id))
         shadow = [one for one in found if one.variant_id == record.plan.shadow.variant_id]
-        judged = await self.judge.judge(record.id, shadow, span.seconds if span else 0.0)
+        judged = await self.judge.judge(record.id, shadow, span)
         return judged.figures.verdict
 
     async def _stop(

@@ -7,6 +7,7 @@ settings'. The numerics are loaded when they are first asked for, and run in a t
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gnomon.control.contention import is_contended
+from gnomon.control.spans import Span
 from gnomon.model import metric
-from gnomon.model.analysis import AnalysisRecord, AnalysisSettings, default_record
+from gnomon.model.analysis import (
+    AnalysisRecord,
+    AnalysisSettings,
+    Guardrails,
+    default_record,
+)
 from gnomon.stats.histogram import bucket_bounds
 from gnomon.stats.state import PairState
 from gnomon.store.database import Database
@@ -46,21 +53,36 @@ class Judge:
     state: Database
     telemetry: Database
     defaults: AnalysisSettings
+    guardrails: Guardrails
 
     async def record(self, experiment_id: str) -> AnalysisRecord:
         """How an experiment is judged."""
         async with self.state.reading() as connection:
             own = await analyses_of(connection, [experiment_id])
-        return own.get(experiment_id) or default_record(experiment_id, self.defaults)
+        return own.get(experiment_id) or self.default_record(experiment_id)
+
+    def default_record(self, experiment_id: str) -> AnalysisRecord:
+        """How it is judged if it has no settings of its own."""
+        return default_record(experiment_id, self.defaults, self.guardrails)
 
     async def judge(
-        self, experiment_id: str, shadow: Sequence[InstanceMetrics], seconds: float
+        self, experiment_id: str, shadow: Sequence[InstanceMetrics], span: Span | None
     ) -> Judged:
-        """The analysis as of now. `shadow` is what was counted for the shadow variant, `seconds`
-        how long the test has run.
+        """The analysis as of now. `shadow` is what was counted for the shadow variant in the whole
+        test, which ran for `span`.
         """
         record = await self.record(experiment_id)
+        seconds = span.seconds if span else 0.0
         async with self.telemetry.reading() as connection:
+            if record.since_s is not None and span is not None:
+                # Pairs began anew: what stands beside them is of the whole minutes since.
+                seconds = min(seconds, max(0.0, span.ends_s - record.since_s))
+                scope = queries.Scope(
+                    experiment_id=experiment_id, from_minute=math.ceil(record.since_s / 60)
+                )
+                variants = {one.variant_id for one in shadow}
+                found = await queries.metrics(connection, scope)
+                shadow = [one for one in found if one.variant_id in variants]
             pairs = await queries.pair_state(connection, experiment_id, record.id)
             progress = await queries.pair_progress_of(connection, experiment_id, record.id)
         if pairs is None:
@@ -106,7 +128,7 @@ def _judged(
     seconds: float,
 ) -> Judged:
     from gnomon.stats.analysis import summarise  # noqa: PLC0415 - see above
-    from gnomon.stats.verdict import Circumstances  # noqa: PLC0415
+    from gnomon.stats.verdict import Circumstances, rule_alpha  # noqa: PLC0415
 
     figures = summarise(
         pairs,
@@ -118,7 +140,8 @@ def _judged(
             seconds=seconds,
         ),
     )
-    alpha = record.settings.alpha
+    rules = figures.verdict.rules
+    alpha = rule_alpha(record.settings) if rules else record.settings.alpha
     points = [_point(one, pairs.block_us, alpha) for one in progress]
     newest = Progress(_newest_s(pairs), pairs.pairs, pairs.settled_with_open())
     if pairs.pairs and (not points or points[-1]["at_s"] < newest.at_s):

@@ -56,7 +56,7 @@ class Reports:
         production_id = plan.former.production[0].id if plan.former else ""
         seconds = span.seconds if span else 0.0
         of_shadow = [m for m in found if m.variant_id == plan.shadow.variant_id]
-        judged = await self._judge.judge(record.id, of_shadow, seconds)
+        judged = await self._judge.judge(record.id, of_shadow, span)
         return {
             "experiment": {
                 "name": record.name,

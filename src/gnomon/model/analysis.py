@@ -22,8 +22,12 @@ DEFAULT_COMPARATOR = "default"
 OWN_COMPARATOR = "gnomon"
 NAMELESS = (DEFAULT_COMPARATOR, OWN_COMPARATOR)
 
-_Tolerance = Annotated[float, msgspec.Meta(ge=0)]
+# Bounds keep infinities, and what numerics cannot work with, out; nobody means what is beyond.
+_Tolerance = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+# The rules that may be left out, as `Rules` has them.
+RULES = ("slow_down", "error_rate", "disagreement", "p99")
+_Factor = Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
 
 
 class ComparisonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,11 +51,11 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shadow's may be, `disagreement` how much of it beyond noise. `p99` may stay open.
     """
 
-    slow_down: Annotated[float, msgspec.Meta(gt=0)] | None = 1.10
+    slow_down: _Factor | None = 1.10
     error_rate: _Share | None = 0.001
     disagreement: _Share | None = 0.05
-    p99: Annotated[float, msgspec.Meta(gt=0)] | None = 1.25
-    least_pairs: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+    p99: _Factor | None = 1.25
+    least_pairs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000_000)] = 1_000
     most_dropped: _Share = 0.01
 
 
@@ -67,8 +71,8 @@ class AnalysisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: Rules = Rules()
     task: Task | None = None
     dependence: Literal["pairs", "blocks"] = "pairs"
-    block_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    alpha: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.05
+    block_s: Annotated[float, msgspec.Meta(ge=0.001, le=3_600)] = 1.0
+    alpha: Annotated[float, msgspec.Meta(ge=1e-9, lt=0.5)] = 0.05
     noise_share: _Share = 0.0
     comparator: str = DEFAULT_COMPARATOR
 
@@ -101,10 +105,20 @@ def default_settings(given: AnalysisDefaults) -> AnalysisSettings:
     values = asdict(given)
     # Functions are the collector's; experiments know them by name.
     del values["comparator"], values["comparators"]
+    for name in Guardrails.__struct_fields__:
+        del values[name]
+    if given.task == "detect":
+        values["task"] = None
+    left_out = values.pop("rules_left_out")
+    if unknown := sorted(set(left_out) - set(RULES)):
+        raise SettingsError(
+            f"[analysis] rules_left_out names {unknown[0]}; the rules are {', '.join(RULES)}."
+        )
     rules = {name: values.pop(name) for name in Rules.__struct_fields__ if name in values}
     tolerances = {
         name: values.pop(name) for name in ComparisonSettings.__struct_fields__ if name in values
     }
+    rules.update(dict.fromkeys(left_out))
     try:
         return msgspec.convert(
             {**values, "rules": rules, "comparison": tolerances}, AnalysisSettings
@@ -113,7 +127,14 @@ def default_settings(given: AnalysisDefaults) -> AnalysisSettings:
         raise SettingsError(f"[analysis] cannot be used: {error}.") from error
 
 
-def default_record(experiment_id: str, settings: AnalysisSettings) -> AnalysisRecord:
+def default_guardrails(given: AnalysisDefaults) -> Guardrails:
+    """The guardrails of experiments that have none of their own."""
+    return Guardrails(given.stop_when_broken, given.promote_when_ready)
+
+
+def default_record(
+    experiment_id: str, settings: AnalysisSettings, guardrails: Guardrails
+) -> AnalysisRecord:
     """The record of an experiment that has none; its id changes with the settings."""
     digest = hashlib.sha256(msgspec.json.encode(settings)).hexdigest()[:16]
-    return AnalysisRecord(experiment_id, f"default-{digest}", None, settings, Guardrails())
+    return AnalysisRecord(experiment_id, f"default-{digest}", None, settings, guardrails)

@@ -15,14 +15,16 @@ from gnomon.stats.blocks import Settled
 from gnomon.stats.figures import (
     Analysis,
     ConfusionCell,
+    Inconclusive,
     Measure,
     PathDifference,
     Quantile,
     RegressionFigures,
     WorstPair,
 )
+from gnomon.stats.histogram import bucket_bounds
 from gnomon.stats.ranked import Ranked
-from gnomon.stats.state import Answers, PairState
+from gnomon.stats.state import Answers, PairState, Sizes
 from gnomon.stats.tallies import Worst
 from gnomon.stats.task_state import Numbers, difference_bounds
 from gnomon.stats.verdict import Circumstances, judge
@@ -50,6 +52,7 @@ def summarise(
         production_outcomes=dict(sorted(state.production_outcomes.items())),
         shadow_outcomes=dict(sorted(state.shadow_outcomes.items())),
         unknown=dict(sorted(answers.unknown.items())),
+        raised=state.raised[1],
         differences=_differences(answers, state.noise, measures.noise_paths(state)),
         paths_are_cut=answers.differing.is_cut,
         confusion=tuple(ConfusionCell(*cell) for cell in state.task.confusion.counts())
@@ -77,8 +80,32 @@ def _measures(
         measures.quantile("p99", state, alpha),
         measures.error_rate(state, blocks, settings, alpha),
         measures.disagreement(state, blocks, settings, alpha),
+        _median_size(state.sizes),
         *((task_measure,) if task_measure else ()),
     )
+
+
+def _median_size(sizes: Sizes) -> Measure:
+    """Of the answers, in bytes; no rule is about it."""
+    sides = [Ranked.of(counts, _size_bounds) for counts in (sizes.production, sizes.shadow)]
+    production, shadow = (ranked.quantile(0.5) for ranked in sides)
+    return Measure(
+        "median_size",
+        "bytes",
+        production,
+        shadow,
+        "factor",
+        shadow / production if production and shadow is not None else None,
+        Inconclusive("Sizes are counted, and not judged."),
+        sides[0].count,
+        "histogram of pairs whose answers are both 2xx",
+        "",
+    )
+
+
+def _size_bounds(bucket: int) -> tuple[int, int]:
+    low, above = bucket_bounds(bucket)
+    return low, above - 1
 
 
 def _differences(

@@ -38,7 +38,7 @@ class Comparison:
 
     `paths` says where (not for text and bytes), `distance` how far apart they are, and
     `predictions` has production's and the shadow's, in the order of the answers, where both are
-    understood and equally many.
+    understood and equally many. `why` is what a user's comparator raised.
     """
 
     same: bool | None
@@ -46,6 +46,7 @@ class Comparison:
     paths: tuple[str, ...] = ()
     distance: float = 0.0
     predictions: tuple[tuple[Prediction, Prediction], ...] = ()
+    why: str = ""
 
 
 def compare(

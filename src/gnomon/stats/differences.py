@@ -9,10 +9,22 @@ from __future__ import annotations
 from gnomon.model.analysis import ComparisonSettings
 
 # The paths named of one pair; the rest are counted under `MORE_PATHS`, which nobody can ignore.
-_MOST_PATHS = 32
+MOST_PATHS = 32
 # Characters of a path: documents may be as deep, and keys as long, as the model likes.
 _LONGEST_PATH = 300
 MORE_PATHS = "(more paths)"
+# What keys of several texts are joined with (`tallies`, `task_state`).
+_SEPARATORS = str.maketrans("\n\x1f", "  ")
+
+
+def joinable(text: str) -> str:
+    """A text of anybody's as it can be joined with others, and written."""
+    return text.translate(_SEPARATORS).encode(errors="replace").decode()
+
+
+def cut(path: str) -> str:
+    """A path that is no longer than paths may be."""
+    return path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "…"
 
 
 class Differences:
@@ -36,10 +48,9 @@ class Differences:
         if self._ignored and self._is_ignored(path):
             return
         self.distance += distance
-        if len(path) > _LONGEST_PATH:
-            path = path[:_LONGEST_PATH] + "…"
+        path = cut(path)
         if path not in self.paths:
-            self.paths[path if len(self.paths) < _MOST_PATHS else MORE_PATHS] = None
+            self.paths[path if len(self.paths) < MOST_PATHS else MORE_PATHS] = None
 
     def add_numbers(self, path: str, a: float, b: float) -> None:
         """Two numbers that are not equal: they differ unless they are within a tolerance."""

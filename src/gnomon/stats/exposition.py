@@ -30,6 +30,10 @@ _BOUNDS = (
 )  # fmt: skip
 _COUNTERS = {
     metric.INVOCATIONS: ("gnomon_invocations", "Requests to a variant."),
+    metric.INVOCATIONS_PER_INSTANCE: (
+        "gnomon_invocations_per_instance",
+        "Requests to a variant by its instances: its rate is requests a second per instance.",
+    ),
     metric.ERRORS_4XX: ("gnomon_invocation_4xx_errors", "4xx answers of the model."),
     metric.ERRORS_5XX: ("gnomon_invocation_5xx_errors", "5xx answers of the model."),
     metric.MODEL_ERRORS: (

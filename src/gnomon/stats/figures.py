@@ -36,7 +36,7 @@ class Measure(msgspec.Struct, frozen=True):
     """
 
     name: str
-    unit: Literal["ms", "share", "value"]
+    unit: Literal["ms", "share", "value", "bytes"]
     production: float | None
     shadow: float | None
     compared_by: Literal["factor", "difference"]
@@ -51,7 +51,8 @@ class Rule(msgspec.Struct, frozen=True):
     """One rule of the verdict: `change` is to be at most `margin`.
 
     `more_pairs` is how many more pairs would settle an open rule if they are like those so far,
-    and `more_s` how long they take at the present rate; None where that cannot be foreseen.
+    and `more_s` how long they take at the present rate; None where that cannot be foreseen. Where
+    too few blocks are complete to foresee it, `more_s` alone is there, for those.
     """
 
     name: RuleName
@@ -135,6 +136,8 @@ class Analysis(msgspec.Struct, frozen=True):
     production_outcomes: dict[str, int]
     shadow_outcomes: dict[str, int]
     unknown: dict[str, int]
+    # What a user's comparator raised last; empty where it never did.
+    raised: str
     differences: tuple[PathDifference, ...]
     # True where there were more paths than are kept apart.
     paths_are_cut: bool

@@ -32,7 +32,7 @@ LEAST_BLOCKS = 100
 # Production's disagreement with itself is not known from fewer requests.
 LEAST_NOISE = 100
 # What a path is taken for noise by: production differs from itself there more often than not, at
-# this alpha, beside that of the rules.
+# this alpha for each path, beside that of the rules.
 NOISE_ALPHA = 0.001
 _NOISE_SHARE = 0.5
 
@@ -192,7 +192,7 @@ def disagreement(
     """The share of answers that differ, beyond that of production's with itself.
 
     Paths that are noise (`noise_paths`) are left out of both. Which they are is learnt from the
-    data, and is right at alpha 0.001, beside that of the interval.
+    data, and is right for each at alpha 0.001, beside that of the interval.
     """
     answers, noise = state.answers, state.noise
     compared = answers.compared
@@ -287,8 +287,8 @@ def task_measure(state: PairState, task: Task, alpha: float) -> Measure | None:
         return Measure(
             "median_difference",
             "value",
-            float(numbers.production.value / finite) if finite else None,
-            float(numbers.shadow.value / finite) if finite else None,
+            None,
+            None,
             "difference",
             ranked.quantile(0.5),
             _interval(low, high, alpha)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gnomon.stats.csv_difference import number_of
+from gnomon.stats.differences import joinable
 
 Prediction = str | int | float
 
@@ -54,7 +55,7 @@ def _of_value(value: Any) -> Prediction | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return value if len(value) <= _MOST_LABEL else None
+        return _label(value)
     if isinstance(value, int | float):
         return value
     if isinstance(value, list):
@@ -86,10 +87,16 @@ def _of_row(row: Sequence[str]) -> Prediction | None:
         text = cell.strip()
         number = number_of(text)
         if number is None:
-            return text if 0 < len(text) <= _MOST_LABEL else None
+            return _label(text) if text else None
         is_whole = len(text) <= _MOST_DIGITS and text.lstrip("+-").isdecimal()
         cells.append(int(text) if is_whole else number)
     return _of_value(cells)
+
+
+def _label(text: str) -> str | None:
+    if len(text) > _MOST_LABEL:
+        return None
+    return text if text.isprintable() else joinable(text)
 
 
 def _are_numbers(values: Any) -> bool:

@@ -33,6 +33,8 @@ class Answer(Protocol):
     def failure(self) -> str: ...
     @property
     def latency_us(self) -> int: ...
+    @property
+    def body_bytes(self) -> int: ...
 
 
 class Pair(Protocol):
@@ -75,6 +77,21 @@ class Latencies(msgspec.Struct):
         self.log_production += other.log_production
         self.log_ratio += other.log_ratio
         self.log_ratio_squared += other.log_ratio_squared
+
+
+class Sizes(msgspec.Struct):
+    """Bytes of answers, by bucket, of pairs of which both are 2xx."""
+
+    production: dict[int, int] = {}
+    shadow: dict[int, int] = {}
+
+    def add(self, production: Answer, shadow: Answer) -> None:
+        _count(self.production, bucket_of(production.body_bytes))
+        _count(self.shadow, bucket_of(shadow.body_bytes))
+
+    def merge(self, other: Sizes) -> None:
+        _merge_counts(self.production, other.production)
+        _merge_counts(self.shadow, other.shadow)
 
 
 class Answers(msgspec.Struct):
@@ -128,6 +145,9 @@ class PairState(msgspec.Struct):
     most_slowed: Worst = msgspec.field(default_factory=Worst)
     blocks: dict[int, Block] = {}
     settled: Settled = msgspec.field(default_factory=Settled)
+    # What a user's comparator raised last, and with a pair of when (epoch seconds).
+    raised: tuple[float, str] = (0.0, "")
+    sizes: Sizes = msgspec.field(default_factory=Sizes)
 
     def add(
         self, pair: Pair, comparison: Comparison, hashed: Callable[[str], str] | None = None
@@ -146,6 +166,8 @@ class PairState(msgspec.Struct):
         is_good, is_shadow_good = outcome == "2xx", shadow_outcome == "2xx"
         self.pairs += 1
         block.pairs += 1
+        if is_good and is_shadow_good:
+            self.sizes.add(production, shadow)
         if is_good:
             if not is_shadow_good:
                 self.only_shadow_failed += 1
@@ -163,6 +185,8 @@ class PairState(msgspec.Struct):
             if not comparison.same:
                 block.differ += 1
                 self.most_different.add(comparison.distance, pair.event_id)
+        if comparison.why:
+            self.raised = max(self.raised, (pair.at_s, comparison.why))
         if comparison.predictions:
             self.task.add(comparison.predictions, hashed)
 
@@ -189,6 +213,8 @@ class PairState(msgspec.Struct):
         for index, block in other.blocks.items():
             self.blocks.setdefault(index, Block()).merge(block)
         self.settled.merge(other.settled)
+        self.raised = max(self.raised, other.raised)
+        self.sizes.merge(other.sizes)
 
     def settle(self, before_s: float) -> None:
         """Settle the blocks that end by `before_s` (epoch seconds).

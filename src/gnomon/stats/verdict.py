@@ -1,7 +1,8 @@
 """The verdict: rules with margins, each met, broken or open, and what they say together.
 
 `alpha` is shared out among the rules in equal parts (a union bound), so that with probability
-1 - alpha no rule is ever wrongly met or broken, whenever one looks. A rule is met when the whole
+1 - alpha no rule is ever wrongly met or broken, whenever one looks, if what its measure assumes
+holds. A rule is met when the whole
 interval is within the margin, broken when all of it is beyond.
 """
 
@@ -21,6 +22,8 @@ from gnomon.stats.state import PairState
 _MOST_GROWTH = 1_000.0
 # From fewer pairs nothing is foreseen: what they are like is not known.
 _FORESEEING_PAIRS = 100
+# Nor from fewer blocks, where a rule rests on them: their variance is not known.
+_FORESEEING_BLOCKS = 30
 # Growth is found to within a twentieth: the figures it rests on are known less well.
 _GROWTH_STEP = 1.05
 _LATENCY_RULES = frozenset({"slow_down", "p99"})
@@ -44,7 +47,7 @@ def judge(
 ) -> Verdict:
     """The verdict on what was seen so far."""
     rules = tuple(
-        _rule(name, margin, measure, state, circumstances)
+        _rule(name, margin, measure, state, circumstances, _blocks(name, blocks, settings))
         for name, margin, measure in _measurings(state, blocks, settings)
     )
     broken = [rule for rule in rules if rule.state == "broken"]
@@ -56,6 +59,9 @@ def judge(
         return Verdict("not_ready", tuple(f"{_NAMES[r.name]}: {r.reason}" for r in broken), rules)
     if not rules:
         return Verdict("undecided", ("Every rule is left out.",), rules)
+    if not any(rule.state == "met" for rule in rules):
+        # All are open; that one may stay so says nothing for the shadow.
+        open_rules = list(rules)
     if open_rules or circumstances.is_contended:
         said = [f"{_NAMES[rule.name]}: {rule.reason}" for rule in open_rules]
         return Verdict("undecided", tuple(said or [_CONTENDED]), rules)
@@ -105,6 +111,15 @@ def _measurings(
     return [(name, margin, measuring[name]) for name, margin in _margins(settings)]
 
 
+def _blocks(name: RuleName, blocks: Settled, settings: AnalysisSettings) -> int | None:
+    if name == "slow_down":
+        return blocks.ratios
+    if settings.dependence == "pairs" or name == "p99":
+        return None
+    of_rate = blocks.only_shadow_failed if name == "error_rate" else blocks.differ
+    return sum(of_rate.values())
+
+
 def _obstacles(
     state: PairState, settings: AnalysisSettings, circumstances: Circumstances
 ) -> list[str]:
@@ -128,7 +143,9 @@ def _rule(
     measuring: _Measuring,
     state: PairState,
     circumstances: Circumstances,
+    blocks: int | None,
 ) -> Rule:
+    """`blocks` is how many complete ones it rests on; None: on pairs."""
     measure = measuring(1.0)
     may_stay_open = name == "p99"
     if circumstances.is_contended and name in _LATENCY_RULES:
@@ -140,6 +157,14 @@ def _rule(
     if state.pairs < _FORESEEING_PAIRS:
         said = f"{reason}; it is too early to say how many pairs settle it."
         return Rule(name, margin, "open", said, may_stay_open, measure)
+    if blocks is not None and blocks < _FORESEEING_BLOCKS:
+        missing = measures.LEAST_BLOCKS - blocks
+        block_s = state.block_us / 1e6
+        said = f"{reason}; {missing} more blocks have to be complete before it can be foreseen."
+        more_s = None
+        if circumstances.seconds:
+            more_s = missing * max(block_s, circumstances.seconds / blocks if blocks else 0.0)
+        return Rule(name, margin, "open", said, may_stay_open, measure, None, more_s)
     growth = _growth(measuring, margin)
     if growth is None:
         said = f"{reason}; no amount of traffic that can be foreseen settles it."
