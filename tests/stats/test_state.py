@@ -88,7 +88,7 @@ def test_pairs_are_put_into_blocks_by_their_time():
 def test_settling_keeps_what_is_needed_of_complete_blocks():
     slow = {"latency_us": 3000}
     state = state_of(*[(made(n, at_s=1000 + n / 4, shadow=slow), SAME) for n in range(12)])
-    state.settle(1001.9)
+    state.settle(1_001_900_000)
     assert set(state.blocks) == {1001, 1002}
     mean = round(math.log(3000) * LOG_UNIT) - round(math.log(1500) * LOG_UNIT)
     settled = state.settled
@@ -104,11 +104,11 @@ def test_settling_early_or_late_is_the_same_in_the_end():
     early = PairState(BLOCK_US)
     for entry, comparison in entries:
         early.add(entry, comparison)
-        early.settle(entry.at_s)
+        early.settle(int(entry.at_s * 1e6))
     late = state_of(*entries)
     assert early.settled_with_open() == late.settled_with_open()
-    late.settle(2000)
-    early.settle(2000)
+    late.settle(2_000_000_000)
+    early.settle(2_000_000_000)
     assert early == late
 
 

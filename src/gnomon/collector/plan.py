@@ -26,22 +26,25 @@ from gnomon.stats.state import PairState
 log = structlog.get_logger()
 
 _MINUTE_S = 60
+# Pairs are kept apart until those that came as early are all there, in parts of whole blocks that
+# last so long at least.
+_PART_US = 2_000_000
 _NOT_COMPARED = Comparison(same=None, reason="not_compared")
 
 
+# Experiment, analysis, and when (epoch microseconds) the blocks end that the pairs are of.
+Part = tuple[str, str, int]
 # By experiment: how its pairs are compared and counted.
 Analyses = Mapping[str, AnalysisRecord]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the metric tables, as their columns, with distinct keys; and what is kept of pairs,
-    by experiment and analysis.
-    """
+    """Rows of the metric tables, as their columns, with distinct keys; and what is kept of pairs."""
 
     counts: list[dict[str, Any]]
     histograms: list[dict[str, Any]]
-    pairs: dict[tuple[str, str], PairState]
+    pairs: dict[Part, PairState]
 
 
 def experiments_of(frames: Iterable[Frame]) -> frozenset[str]:
@@ -88,7 +91,7 @@ def rows_of(
 
 
 def _count_pair(
-    pairs: dict[tuple[str, str], PairState],
+    pairs: dict[Part, PairState],
     pair: Pair,
     analysis: AnalysisRecord,
     compared_of: int,
@@ -117,7 +120,7 @@ def _count_pair(
 
 
 def _count_noise(
-    pairs: dict[tuple[str, str], PairState],
+    pairs: dict[Part, PairState],
     noise: Noise,
     analysis: AnalysisRecord,
     users: Mapping[str, UserComparator],
@@ -127,11 +130,14 @@ def _count_noise(
 
 
 def _state(
-    pairs: dict[tuple[str, str], PairState], frame: Pair | Noise, analysis: AnalysisRecord
+    pairs: dict[Part, PairState], frame: Pair | Noise, analysis: AnalysisRecord
 ) -> PairState:
-    key = (frame.experiment_id, analysis.id)
+    block_us = round(analysis.settings.block_s * 1e6)
+    part_us = -(-_PART_US // block_us) * block_us
+    ends_us = (int(frame.at_s * 1e6) // part_us + 1) * part_us
+    key = (frame.experiment_id, analysis.id, ends_us)
     if key not in pairs:
-        pairs[key] = PairState(block_us=round(analysis.settings.block_s * 1e6))
+        pairs[key] = PairState(block_us)
     return pairs[key]
 
 

@@ -34,6 +34,7 @@ class Judged:
 
     record: AnalysisRecord
     is_contended: bool
+    # Of all pairs; figures are of complete blocks until the experiment is over.
     state: PairState
     figures: Analysis
     progress: list[dict[str, Any]]
@@ -54,20 +55,37 @@ class Judge:
         return own.get(experiment_id) or default_record(experiment_id, self.defaults)
 
     async def judge(
-        self, experiment_id: str, shadow: Sequence[InstanceMetrics], seconds: float
+        self,
+        experiment_id: str,
+        shadow: Sequence[InstanceMetrics],
+        seconds: float,
+        *,
+        is_over: bool = False,
     ) -> Judged:
         """The analysis as of now. `shadow` is what was counted for the shadow variant, `seconds`
         how long the test has run.
+
+        Of what is not over, blocks are judged from which no pair is missing: the last ones to come
+        are those of slow answers.
         """
         record = await self.record(experiment_id)
         async with self.telemetry.reading() as connection:
             pairs = await queries.pair_state(connection, experiment_id, record.id)
+            complete = pairs
+            if not is_over:
+                complete = await queries.complete_pairs(connection, experiment_id, record.id)
             progress = await queries.pair_progress_of(connection, experiment_id, record.id)
-        if pairs is None:
-            pairs = PairState(block_us=round(record.settings.block_s * 1e6))
+        none = PairState(block_us=round(record.settings.block_s * 1e6))
         counts = summed(shadow)
         return await asyncio.to_thread(
-            _judged, record, pairs, progress, copies(counts), is_contended(counts), seconds
+            _judged,
+            record,
+            pairs or none,
+            complete or none,
+            progress,
+            copies(counts),
+            is_contended(counts),
+            seconds,
         )
 
 
@@ -100,6 +118,7 @@ def copies(counts: Mapping[str, float]) -> Copies:
 def _judged(
     record: AnalysisRecord,
     pairs: PairState,
+    complete: PairState,
     progress: Sequence[Progress],
     counts: Copies,
     contended: bool,
@@ -109,7 +128,7 @@ def _judged(
     from gnomon.stats.verdict import Circumstances  # noqa: PLC0415
 
     figures = summarise(
-        pairs,
+        complete,
         record.settings,
         Circumstances(
             copies_sampled=counts.sampled,
@@ -120,14 +139,15 @@ def _judged(
     )
     alpha = record.settings.alpha
     points = [_point(one, pairs.block_us, alpha) for one in progress]
-    newest = Progress(_newest_s(pairs), pairs.pairs, pairs.settled_with_open())
-    if pairs.pairs and (not points or points[-1]["at_s"] < newest.at_s):
+    newest = Progress(_newest_s(complete), complete.pairs, complete.settled_with_open())
+    if complete.pairs and (not points or points[-1]["at_s"] < newest.at_s):
         points.append(_point(newest, pairs.block_us, alpha))
     return Judged(record, contended, pairs, figures, points)
 
 
 def _newest_s(pairs: PairState) -> float:
-    return max(pairs.blocks, default=0) * pairs.block_us / 1e6
+    newest_us = max(pairs.blocks, default=0) * pairs.block_us
+    return max(newest_us, pairs.complete_us) / 1e6
 
 
 def _point(progress: Progress, block_us: int, alpha: float) -> dict[str, Any]:

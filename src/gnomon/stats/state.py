@@ -128,6 +128,8 @@ class PairState(msgspec.Struct):
     most_slowed: Worst = msgspec.field(default_factory=Worst)
     blocks: dict[int, Block] = {}
     settled: Settled = msgspec.field(default_factory=Settled)
+    # Up to when blocks were settled, in epoch microseconds.
+    complete_us: int = 0
 
     def add(
         self, pair: Pair, comparison: Comparison, hashed: Callable[[str], str] | None = None
@@ -189,16 +191,18 @@ class PairState(msgspec.Struct):
         for index, block in other.blocks.items():
             self.blocks.setdefault(index, Block()).merge(block)
         self.settled.merge(other.settled)
+        self.complete_us = max(self.complete_us, other.complete_us)
 
-    def settle(self, before_s: float) -> None:
-        """Settle the blocks that end by `before_s` (epoch seconds).
+    def settle(self, before_us: int) -> None:
+        """Settle the blocks that end by `before_us` (epoch microseconds).
 
         Whoever calls knows that no state that is still to be merged has a pair of theirs: else the
         rest of a block would count as another block.
         """
-        last = int(before_s * 1e6) // self.block_us
+        last = before_us // self.block_us
         for index in sorted(index for index in self.blocks if index < last):
             self.settled.add(self.blocks.pop(index))
+        self.complete_us = max(self.complete_us, last * self.block_us)
 
     def settled_with_open(self) -> Settled:
         """What is settled, and the open blocks as if they were, but for the newest: it may grow."""
