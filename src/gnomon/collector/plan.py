@@ -40,7 +40,7 @@ Analyses = Mapping[str, AnalysisRecord]
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the metric tables, as their columns, with distinct keys; and what is kept of pairs."""
+    """Rows of the metric tables, as their columns, with distinct keys; and what pairs left."""
 
     counts: list[dict[str, Any]]
     histograms: list[dict[str, Any]]

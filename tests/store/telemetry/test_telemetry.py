@@ -146,7 +146,7 @@ async def test_pairs_are_complete_once_none_from_before_may_come(database):
             assert (await queries.pair_state(connection, "x1", "a")).pairs == 2
             assert await queries.has_pairs_before(connection, _us(6)) is (complete != 2)
         assert (found and found.pairs) == complete
-        assert not found or (found.settled.ratios, found.blocks) == (complete, {})
+        assert not found or (found.settled.ratios_by_block.blocks, found.blocks) == (complete, {})
 
 
 async def test_progress_is_noted_now_and_then_however_long_a_test_runs(database):
@@ -162,7 +162,7 @@ async def test_progress_is_noted_now_and_then_however_long_a_test_runs(database)
     assert times == sorted(times)
     assert times[1] - times[0] == 10
     assert times[-1] - times[-2] > 30
-    assert all(point.blocks.ratios == point.pairs for point in points)
+    assert all(point.blocks.ratios_by_block.blocks == point.pairs for point in points)
 
 
 async def test_barriers_tell_which_incarnations_reached_them(database):

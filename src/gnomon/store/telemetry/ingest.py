@@ -148,7 +148,7 @@ async def _note_progress(
         age_s = max(0.0, at_s - first_s)
         if at_s < last_s + max(_PROGRESS_S, age_s / _PROGRESS_POINTS):
             return
-    if whole.settled.ratios:
+    if whole.settled.ratios_by_block.blocks:
         row = {
             **of,
             "at_s": at_s,

@@ -15,8 +15,8 @@ from gnomon.store.telemetry.tables import (
     label_keys,
     metric_counts,
     metric_histograms,
-    pair_progress,
     pair_parts,
+    pair_progress,
     pair_states,
 )
 
