@@ -63,16 +63,16 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--docs",
         action="store_true",
-        help="--peers and profile: write docs/performance.md",
+        help="--peers, profile and telemetry: write docs/performance.md",
     )
     arguments = parser.parse_args()
     if arguments.minutes is not None and arguments.name != "soak":
         parser.error("--minutes goes with soak")
     if arguments.peers and arguments.name != "router":
         parser.error("--peers goes with router")
-    is_written = arguments.peers or arguments.name == "profile"
+    is_written = arguments.peers or arguments.name in {"profile", "telemetry"}
     if arguments.docs and (not is_written or arguments.quick):
-        parser.error("--docs goes with router --peers or profile, without --quick")
+        parser.error("--docs goes with router --peers, profile or telemetry, without --quick")
     return arguments
 
 

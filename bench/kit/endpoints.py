@@ -12,13 +12,14 @@ from gnomon.model.snapshot import Capture, Endpoint, Experiment, Instance, Shado
 _EXPERIMENT_S = 3_600.0
 
 
-def plain(name: str, production: int) -> Endpoint:
+def plain(name: str, production: int, captures: Sequence[Capture] = ()) -> Endpoint:
     """One without a shadow; `production` is a port."""
     return Endpoint(
         id=f"{name}-1",
         name=name,
         version=1,
         production=(_variant(f"{name}-production", production),),
+        captures=tuple(captures),
     )
 
 

@@ -24,13 +24,14 @@ from gnomon.model.layout import Layout
 from gnomon.model.snapshot import Endpoint, Update
 from gnomon.router import snapshot_file
 from gnomon.router.seal import Seal
-from gnomon.settings import RouterSettings, Settings
+from gnomon.settings import RouterSettings, Settings, SpoolSettings
 from gnomon.spool import segment
 from gnomon.spool.frames import Metrics
 
 _HOST = "127.0.0.1"
 _KEY = bytes(KEY_BYTES)
 _DEFAULTS = RouterSettings()
+_SPOOL_DEFAULTS = SpoolSettings()
 _ANSWER_TIME_LIMIT_S = 5.0
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -79,6 +80,7 @@ def running_router(
     cores: frozenset[int],
     endpoints: Sequence[Endpoint],
     settings: RouterSettings = _DEFAULTS,
+    spool: SpoolSettings = _SPOOL_DEFAULTS,
 ) -> Iterator[BenchedRouter]:
     """One router on a port of its own. It is ready once the first endpoint answers 200."""
     layout = Layout(directory)
@@ -97,7 +99,9 @@ def running_router(
         stack.callback(os.close, heard)
         stack.callback(os.close, beats)
         hand = Hand(
-            settings=settings_reading.encode(Settings(data_dir=directory, router=settings)),
+            settings=settings_reading.encode(
+                Settings(data_dir=directory, router=settings, spool=spool)
+            ),
             lifetime=reading,
             listener=listener.fileno(),
             heartbeat=beats,

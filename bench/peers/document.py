@@ -9,7 +9,11 @@ from pathlib import Path
 from bench.kit.report import CannotMeasure, Report
 
 _PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
-_COMMANDS = {"router": "router --peers --docs", "profile": "profile --docs"}
+_COMMANDS = {
+    "router": "router --peers --docs",
+    "profile": "profile --docs",
+    "telemetry": "telemetry --docs",
+}
 END = "<!-- up to here -->"
 
 

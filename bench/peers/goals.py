@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.kit.report import Goals
@@ -36,14 +36,14 @@ GOALS = (
 )
 
 
-def goals_of(figures: Mapping[str, float]) -> Goals:
+def goals_of(figures: Mapping[str, float], goals: Sequence[Goal] = GOALS) -> Goals:
     """Those of the goals about which there is a figure, as a report has them."""
-    return {goal.figure: (goal.comparison, goal.bound) for goal in GOALS if goal.figure in figures}
+    return {goal.figure: (goal.comparison, goal.bound) for goal in goals if goal.figure in figures}
 
 
-def goal_rows(figures: Mapping[str, float]) -> list[tuple[str, ...]]:
+def goal_rows(figures: Mapping[str, float], goals: Sequence[Goal] = GOALS) -> list[tuple[str, ...]]:
     """What was measured beside what it is to be; nothing is met that was not measured."""
-    return [_row(goal, figures.get(goal.figure)) for goal in GOALS]
+    return [_row(goal, figures.get(goal.figure)) for goal in goals]
 
 
 def of_allowed(healthy_us: float, failing_us: float) -> float:

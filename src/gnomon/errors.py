@@ -114,6 +114,7 @@ class ModelDataNotKept(GnomonError):
     def __init__(self, url: str, directory: Path, error: OSError) -> None:
         self.url = url
         self.directory = directory
+        self.is_for_want_of_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = _EXHAUSTIONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
         super().__init__(f"The model data at {url} cannot be unpacked in {directory}: {reason}.")
 

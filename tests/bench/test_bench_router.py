@@ -49,7 +49,16 @@ def test_the_list_names_each_bench_with_what_it_measures():
         check=True,
     )
     names = [line.split()[0] for line in done.stdout.splitlines()]
-    assert names == ["api", "compare", "endpoints", "profile", "router", "soak", "unbreakable"]
+    assert names == [
+        "api",
+        "compare",
+        "endpoints",
+        "profile",
+        "router",
+        "soak",
+        "telemetry",
+        "unbreakable",
+    ]
     assert "What the router costs" in done.stdout
 
 

@@ -171,7 +171,7 @@ def test_a_page_without_marks_is_left_alone():
         replaced("nothing here", begin("router"), "figures")
 
 
-@pytest.mark.parametrize("name", ["router", "profile"])
+@pytest.mark.parametrize("name", ["router", "profile", "telemetry"])
 def test_the_documentation_has_the_marks(name):
     page = (ROOT / "docs" / "performance.md").read_text()
     assert replaced(page, begin(name), "figures")

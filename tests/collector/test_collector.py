@@ -1,5 +1,6 @@
 import asyncio
 import errno
+import json
 import os
 import re
 import time
@@ -12,7 +13,7 @@ import structlog
 from sqlalchemy import event, select
 
 from gnomon.collector import apply, loop
-from gnomon.collector.loop import Collector, _Resting
+from gnomon.collector.loop import Collector
 from gnomon.model.spec import CaptureDefinition
 from gnomon.objects.keys import KeyUnusable
 from gnomon.objects.roles import Access, Roles
@@ -22,7 +23,7 @@ from gnomon.settings import SpoolSettings
 from gnomon.spool.frames import Complete, Exchange, Noise, Pair
 from gnomon.spool.incarnation import END_NAME, segments
 from gnomon.spool.sealing import FrameOpener, FrameSeal
-from gnomon.spool.segment import FILE_HEAD, OPEN_SUFFIX
+from gnomon.spool.segment import FILE_HEAD, OPEN_SUFFIX, SegmentReader
 from gnomon.spool.writer import SpoolWriter
 from gnomon.stats.state import decode
 from gnomon.store.database import Database, sqlite_url
@@ -61,8 +62,13 @@ class CrashingObjects(DirectoryObjects):
 
     step = staticmethod(lambda: None)
 
+    # Nothing below this URL can be written.
+    away = "nowhere"
+
     async def put(self, url, data):
         self.step()
+        if url.startswith(self.away):
+            raise ObjectStoreFailed(url, "it is away")
         await super().put(url, data)
         self.step()
 
@@ -124,14 +130,14 @@ class World:
             found = await queries.pair_state(connection, "experiment-1", ANALYSIS_ID)
         return 0 if found is None else found.pairs
 
-    async def reached(self, barrier_id="barrier-1"):
+    async def reached(self, barrier_id="barrier-1", capture_id="capture-1"):
         async with self.database.reading() as connection:
-            return await queries.reached_barrier(connection, barrier_id)
+            return await queries.reached_barrier(connection, barrier_id, capture_id)
 
     async def finished(self):
-        return [
-            incarnation_id for incarnation_id, *_ in (await self.rows())["finished_incarnations"]
-        ]
+        rows = (await self.rows())["finished_incarnations"]
+        async with self.database.reading() as connection:
+            return sorted(await queries.finished(connection, [id_ for id_, *_ in rows]))
 
 
 async def _new_world(path):
@@ -678,15 +684,189 @@ async def test_a_full_telemetry_database_loses_and_doubles_nothing(world):
     assert len(await world.captured()) == 1
 
 
-async def test_a_collector_that_failed_for_days_still_tries(world):
-    world.objects.step = lambda: 1 / 0
-    world.write("i1", [build.exchange()])
-    now = [0.0]
-    collector = world.collector(monotonic=lambda: now[0])
-    collector._resting["i1"] = _Resting(5000, 0.0, "")
+async def by_capture(capture_id):
+    """Each capture has a destination of its own."""
+    return CaptureDefinition(f"s3://bucket/{capture_id}")
+
+
+def of(capture_id, event_id="event-1"):
+    return build.exchange(event_id, capture_id=capture_id)
+
+
+async def captured_events(world, capture_id):
+    found = (await world.captured()).items()
+    lines = [
+        line
+        for url, data in found
+        if url.startswith(f"s3://bucket/{capture_id}/")
+        for line in data.splitlines()
+    ]
+    return sorted(json.loads(line)["eventMetadata"]["eventId"] for line in lines)
+
+
+TWO_TESTS = [
+    build.metrics(1),
+    build.pair("a"),
+    of("ill", "a"),
+    of("well", "a"),
+    build.barrier("first"),
+    of("well", "b"),
+    of("ill", "b"),
+    build.barrier("of well"),
+    of("ill", "c"),
+    build.metrics(2),
+    build.barrier("of ill"),
+    build.pair("b"),
+]
+
+
+async def test_a_barrier_waits_for_its_own_destination_only(world):
+    world.write("i1", TWO_TESTS)
+    world.objects.away = "s3://bucket/ill"
+    collector = world.collector(by_capture)
     with structlog.testing.capture_logs() as logs:
+        await collector.drain()
+        assert await captured_events(world, "well") == ["a", "b"]
+        assert await world.reached("of well", "well") == {"i1"}
+        assert await world.reached("of ill", "ill") == frozenset()
+        # Of tests that capture nothing, all is in.
+        assert await world.reached("of well", None) == {"i1"}
+        assert (await world.invocations(), await world.pairs()) == (3, 2)
+        assert await world.finished() == []
+        world.objects.away = "nowhere"
+        await collector.drain()
+    assert [(entry["event"], entry["capture_id"]) for entry in logs] == [
+        ("collecting_failed", "ill"),
+        ("collecting_goes_on", "ill"),
+    ]
+    assert await captured_events(world, "ill") == ["a", "b", "c"]
+    assert await world.reached("of ill", "ill") == {"i1"}
+    assert await world.finished() == ["i1"]
+    rows = await world.rows()
+    assert rows["unwritten_captures"] == rows["spool_positions"] == []
+    assert list(world.root.iterdir()) == []
+
+
+async def test_a_dead_router_holds_up_only_whose_records_it_has(world):
+    (world.write("i1", [of("ill"), of("well"), build.pair()]) / END_NAME).unlink()
+    written_s = max(segment.path.stat().st_mtime for segment in segments(world.root / "i1"))
+    world.objects.away = "s3://bucket/ill"
+    collector = world.collector(by_capture)
+    with structlog.testing.capture_logs():
+        await collector.drain()
+        # It wrote no barrier, and will not.
+        assert await world.reached("of well", "well") == {"i1"}
+        assert await world.reached("of ill", "ill") == frozenset()
+        world.objects.away = "nowhere"
+        await world.collector(by_capture).drain()
+    assert await world.reached("of ill", "ill") == {"i1"}
+    async with world.database.reading() as connection:
+        assert await queries.cut_off(connection, written_s - 1, written_s + 1) == [
+            queries.CutOff("i1", pytest.approx(written_s, abs=1e-3))
+        ]
+
+
+async def test_while_one_destination_rests_others_get_what_is_new_and_nothing_twice(
+    world, monkeypatch
+):
+    puts = []
+    put = world.objects.put
+
+    async def noted_put(url, data):
+        puts.append(url.split("/")[3])
+        await put(url, data)
+
+    def unread(reader):
+        raise AssertionError(f"{reader.path} is read again")
+
+    world.objects.put = noted_put
+    world.objects.away = "s3://bucket/ill"
+    writer = SpoolWriter(world.root, "i1", FAST)
+    now = [0.0]
+    collector = world.collector(by_capture, monotonic=lambda: now[0])
+    with structlog.testing.capture_logs() as logs:
+        for number in range(3):
+            for frame in (of("ill", f"e{number}"), of("well", f"e{number}")):
+                assert writer.append(frame)
+            assert writer.append(build.metrics(1))
+            assert writer.append(build.barrier(f"b{number}"))
+
+            async def reached(number=number):
+                await collector._collect_due()
+                return await world.reached(f"b{number}", "well") == {"i1"}
+
+            await _until(reached)
+            assert await world.invocations() == number + 1
+        # No time passed: it was tried once. What only waits for it is not read again.
+        assert sorted(puts) == ["ill", "well", "well", "well"]
+        with monkeypatch.context() as patched:
+            patched.setattr(SegmentReader, "__iter__", unread)
+            await collector._collect_due()
+        now[0] = 1.0
         await collector._collect_due()
-    assert logs[-1]["retry_in_s"] == 30.0
+        assert sorted(puts) == ["ill", "ill", "well", "well", "well"]
+        world.objects.away = "nowhere"
+        now[0] = 10.0
+        await collector._collect_due()
+    assert sorted(puts) == ["ill"] * 5 + ["well"] * 3
+    assert await captured_events(world, "ill") == ["e0", "e1", "e2"]
+    assert [entry["event"] for entry in logs] == ["collecting_failed", "collecting_goes_on"]
+    assert segments(writer.directory) == []
+    await asyncio.to_thread(writer.close)
+
+
+async def _outage(path, crash_at):
+    """A destination is away for one whole look, and is back at the next; a collector that dies at
+    step `crash_at` is followed by another. What is left, whether it died.
+    """
+    path.mkdir()
+    world = await _new_world(path)
+    world.write("i1", TWO_TESTS)
+    steps = 0
+
+    def step():
+        nonlocal steps
+        steps += 1
+        if steps == crash_at:
+            raise Crash
+
+    world.database.step = world.objects.step = step
+    crashed = False
+    collector = world.collector(by_capture)
+    for world.objects.away in ("s3://bucket/ill", "nowhere"):
+        try:
+            await collector.drain()
+        except Crash:
+            crashed = True
+            await _all_is_there_that_is_said_to_be(world)
+            collector = world.collector(by_capture)
+            await collector.drain()
+        await _all_is_there_that_is_said_to_be(world)
+    state = (await world.rows(), await world.captured(), list(world.root.iterdir()))
+    await world.database.close()
+    return state, crashed
+
+
+async def _all_is_there_that_is_said_to_be(world):
+    for capture_id, events in (("well", ["a", "b"]), ("ill", ["a", "b", "c"])):
+        if await world.reached(f"of {capture_id}", capture_id):
+            assert await captured_events(world, capture_id) == events
+
+
+@pytest.mark.slow
+async def test_a_collector_killed_at_any_step_of_an_outage_leaves_what_one_that_lived_leaves(
+    tmp_path,
+):
+    with structlog.testing.capture_logs():
+        expected, crashed = await _outage(tmp_path / "lived", crash_at=0)
+        assert not crashed
+        assert len(expected[1]) == 5
+        step = 0
+        while crashed or step == 0:
+            step += 1
+            state, crashed = await _outage(tmp_path / str(step), crash_at=step)
+            assert state == expected, f"after a crash at step {step}"
+    assert step > 30
 
 
 async def _complete(world):

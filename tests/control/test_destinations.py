@@ -87,6 +87,28 @@ async def test_a_destination_that_cannot_be_written_is_refused_and_leaves_nothin
     assert files == ["taken"]
 
 
+@pytest.mark.parametrize("capture", [{"EnableCapture": True}, {"KmsKeyId": "alias/captures"}])
+@pytest.mark.parametrize("of_volume", [{}, {"KmsKeyId": "alias/captures"}])
+async def test_a_configuration_without_a_model_has_its_own_refusal(
+    control, keys, capture, of_volume
+):
+    config = {
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": "s3://bucket/x",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+        **capture,
+    }
+    with pytest.raises(CallRefused, match="Variant AllTraffic needs ModelName") as refused:
+        await control.call(
+            "CreateEndpointConfig",
+            EndpointConfigName="c",
+            ProductionVariants=[{"VariantName": "AllTraffic"}],
+            DataCaptureConfig=config,
+            **of_volume,
+        )
+    assert refused.value.code == "ValidationException"
+
+
 async def test_an_update_that_keeps_the_destination_does_not_ask_for_it(control, keys):
     await prepared(control)
     await create(control, **storage(KmsKey="alias/captures"))

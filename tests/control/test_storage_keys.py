@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gnomon.hosting import volumes as volumes_module
-from gnomon.hosting.volumes import Volumes
+from gnomon.hosting.volumes import Volumes, owner_of
 from gnomon.objects.local_keys import LocalKeys
 from gnomon.settings import HostingSettings
 from gnomon.store.state import routing
@@ -28,7 +28,7 @@ def keys(tmp_path):
 
 @pytest.fixture
 def volumes(tmp_path):
-    made = Volumes(Path(HostingSettings.memory_directory), tmp_path)
+    made = Volumes(Path(HostingSettings.memory_directory), owner_of(tmp_path))
     yield made
     made.keep_only(())
 

@@ -1,14 +1,19 @@
 """The whole data directory is searched for what a customer sent and for what is in a model."""
 
 import contextlib
+import os
 import subprocess
 import sys
+from secrets import token_hex
 
 import pytest
 
 from gnomon.testing.processes import ECHO_HANDLER, IMAGE, ROLE, EchoModels, archive, running_gnomon
+from gnomon.testing.small_disk import CannotMount, fill, small_disk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+MIB = 1024**2
 
 # Short enough for a label of the comparison, which the telemetry database keeps.
 SENT = "customer marker 7f3a"
@@ -134,3 +139,64 @@ def test_a_router_that_starts_while_the_key_is_away_gets_it_when_it_is_back(tmp_
         (tmp_path / "away.json").rename(keys)
         gnomon.wait(lambda: invoked()["pairs"]["pairs"] > 1, "a pair under the key")
     assert holding(data_dir, SENT) == set()
+
+
+@pytest.fixture
+def memory(tmp_path):
+    path = tmp_path / "memory"
+    path.mkdir()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(small_disk(path, 2 * MIB))
+        except CannotMount as error:
+            pytest.skip(f"no file system can be mounted: {error}")
+        yield path
+
+
+def test_an_instance_for_which_there_is_no_room_in_memory_fails_with_a_sentence(memory, tmp_path):
+    with running_gnomon(
+        tmp_path / "g",
+        GNOMON_HOSTING_MEMORY_DIRECTORY=str(memory),
+        GNOMON_ROUTER_DRAIN_IDLE_S="0.2",
+    ) as gnomon:
+        run(gnomon, "keys", "create", "--alias", "volumes")
+        echo = EchoModels(gnomon, tmp_path, "room")
+
+        def failure(name):
+            echo.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+
+            def failed():
+                found = echo.sagemaker.describe_endpoint(EndpointName=name)
+                return found if found["EndpointStatus"] == "Failed" else None
+
+            return gnomon.wait(failed, f"{name} failed")["FailureReason"]
+
+        # What can hardly be compressed, and what is small until it is unpacked.
+        for name, text in (("large", token_hex(MIB // 2)), ("swelling", "x" * 4 * MIB)):
+            packed = archive(tmp_path / f"{name}.tar.gz", {"weights": text})
+            echo.sagemaker.create_model(
+                ModelName=name,
+                PrimaryContainer={"Image": IMAGE, "ModelDataUrl": f"file://{packed}"},
+                ExecutionRoleArn=ROLE,
+            )
+            echo.sagemaker.create_endpoint_config(
+                EndpointConfigName=name,
+                ProductionVariants=[
+                    {
+                        "VariantName": "AllTraffic",
+                        "ModelName": name,
+                        "InstanceType": "ml.m5.xlarge",
+                        "InitialInstanceCount": 1,
+                    }
+                ],
+                KmsKeyId="alias/volumes",
+            )
+        said = failure("swelling")
+        assert f"does not fit into {memory}, which is in memory: free some" in said
+        gnomon.wait(lambda: os.listdir(memory) == [], "nothing left in memory")
+        # There was room when the configuration was made.
+        fill(memory / "of somebody else", MIB // 4)
+        said = failure("large")
+        assert "The models need more than 0." in said
+        assert f"MiB are free in {memory}: free some" in said
+        assert os.listdir(memory) == ["of somebody else"]

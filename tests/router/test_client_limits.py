@@ -18,12 +18,14 @@ class ScriptedTransport(asyncio.Transport):
 
     def __init__(self):
         super().__init__()
+        self.written = b""
         self.unwritten_bytes = 0
         self.is_aborted = False
         self.has_ended = False
 
     def write(self, data):
         assert not self.has_ended
+        self.written += data
         self.unwritten_bytes += len(data)
 
     def writelines(self, pieces):
@@ -67,7 +69,8 @@ class Connected:
         self.now_s = 0.0
         self.front = Answering()
         self.transport = ScriptedTransport()
-        clients = Clients(self.front, SETTINGS, lambda: self.now_s, Outbox(lambda: self.now_s))
+        self.outbox = Outbox(lambda: self.now_s)
+        clients = Clients(self.front, SETTINGS, lambda: self.now_s, self.outbox)
         self.connection = ClientConnection(clients)
         self.connection.connection_made(self.transport)
 
@@ -135,3 +138,23 @@ def test_nothing_is_answered_behind_the_answer_that_ends_a_connection(connected,
     connected.connection.data_received(data)
     assert connected.transport.has_ended
     assert (connected.front.served, connected.front.refused) == (1, 0)
+
+
+@pytest.mark.parametrize("others", [0, 10])
+async def test_an_answer_is_written_before_a_client_that_left_half_is_let_go(connected, others):
+    connected.outbox.open += others
+    connected.connection.data_received(invocation("demo"))
+    # In the round in which it is answered. The transport closes itself then.
+    assert not connected.connection.eof_received()
+    assert connected.transport.written.endswith(b"x" * 1000)
+
+
+def test_nothing_is_answered_behind_a_request_that_broke_the_router(connected):
+    front = connected.front
+    served = front.serve
+    front.serve = lambda client, request: 1 / 0
+    connected.connection.data_received(invocation("demo"))
+    assert b"Connection: close\r\n" in connected.transport.written
+    front.serve = served
+    connected.connection.data_received(invocation("demo"))
+    assert (front.served, front.refused) == (0, 1)

@@ -22,10 +22,6 @@ REQUEST = b"POST /invocations HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
-def lane(clock):
-    return Outbox(clock.monotonic_s).first
-
-
 @contextlib.asynccontextmanager
 async def connected():
     """A pool with a free connection, whose server end is given too, and an outbox that waits."""
@@ -33,13 +29,13 @@ async def connected():
     outbox = Outbox(clock.monotonic_s)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, outbox.first)
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, outbox)
         first = Asked(clock)
         pool.submit(first)
         connection = await accept_and_answer(server)
         assert await first.end == 200
         # Nobody else ends this round.
-        outbox.is_due = True
+        outbox._is_due = True
         yield clock, pool, outbox, server, connection
         connection.close()
         pool.abort()
@@ -49,9 +45,10 @@ class Asked(Call):
     def __init__(self, clock):
         super().__init__(REQUEST, b"", clock.monotonic_s())
         self.end = asyncio.get_running_loop().create_future()
+        self.times_sent = 0
 
     def sent(self):
-        pass
+        self.times_sent += 1
 
     def takes(self, body_bytes, /):
         return True
@@ -76,7 +73,9 @@ async def test_a_server_that_dies_right_after_its_answer_gets_nothing_more():
     clock = SystemClock()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, lane(clock))
+        pool = Pool(
+            ("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, Outbox(clock.monotonic_s)
+        )
         first = Asked(clock)
         pool.submit(first)
         connection = await accept_and_answer(server)
@@ -97,7 +96,9 @@ async def test_a_connection_is_not_too_late_because_this_process_was_held_up(rou
     limits = replace(LIMITS, connect_time_limit_s=0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock, lane(clock))
+        pool = Pool(
+            ("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock, Outbox(clock.monotonic_s)
+        )
         asked = Asked(clock)
         pool.submit(asked)
         # How far connecting has come by then.
@@ -121,7 +122,9 @@ async def test_a_connect_that_nobody_accepts_ends_at_its_time_limit():
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(server.getsockname())
-        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock, lane(clock))
+        pool = Pool(
+            ("127.0.0.1", server.getsockname()[1]), 60.0, limits, clock, Outbox(clock.monotonic_s)
+        )
         asked = Asked(clock)
         pool.submit(asked)
         assert await asked.end == "connect_deadline"
@@ -142,28 +145,56 @@ async def test_a_request_that_waits_for_the_end_of_the_round_was_not_sent():
         assert asked.sent_s >= submitted_s + 0.01
 
 
+async def served_by_another(outbox, server, asked):
+    """The end of a request that goes over a new connection, which is served."""
+    other, _ = await asyncio.get_running_loop().sock_accept(server)
+    with other:
+        other.setblocking(False)
+        while not asked.end.done():
+            outbox.flush()
+            with contextlib.suppress(BlockingIOError):
+                if other.recv(65536):
+                    other.send(ANSWER)
+            await asyncio.sleep(0.001)
+    return await asked.end
+
+
 async def test_a_server_that_leaves_before_a_request_was_written_loses_none():
     async with connected() as (clock, pool, outbox, server, connection):
         asked = Asked(clock)
         pool.submit(asked)
         connection.close()
-        other, _ = await asyncio.get_running_loop().sock_accept(server)
-        with other:
-            other.setblocking(False)
-            while not asked.end.done():
-                outbox.flush()
-                with contextlib.suppress(BlockingIOError):
-                    if other.recv(65536):
-                        other.send(ANSWER)
-                await asyncio.sleep(0.001)
-            assert await asked.end == 200
+        assert await served_by_another(outbox, server, asked) == 200
+        assert asked.times_sent == 1
 
 
-async def test_a_server_that_speaks_before_it_is_asked_still_gets_the_whole_request():
-    async with connected() as (clock, pool, _, _, connection):
+async def test_a_request_goes_elsewhere_where_the_server_speaks_before_it_is_asked():
+    async with connected() as (clock, pool, outbox, server, connection):
         asked = Asked(clock)
         pool.submit(asked)
         connection.send(b"HTTP/1.1 408 Too slow\r\nContent-Length: 0\r\n\r\n")
-        assert await asked.end == 408
-        # Were it left for later it would be written behind the next one's.
-        assert connection.recv(65536) == REQUEST
+        assert await served_by_another(outbox, server, asked) == 200
+        # It was handed over once, as far as its maker is told.
+        assert asked.times_sent == 1
+
+
+@pytest.mark.parametrize("says", [b"220 hello\r\n", b""])
+@pytest.mark.parametrize("rounds", [0, 3])
+async def test_a_server_that_serves_nobody_is_not_tried_without_end(says, rounds):
+    clock = SystemClock()
+    outbox = Outbox(clock.monotonic_s)
+    outbox._is_due = True
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        pool = Pool(("127.0.0.1", server.getsockname()[1]), 60.0, LIMITS, clock, outbox)
+        asked = Asked(clock)
+        pool.submit(asked)
+        connection, _ = await asyncio.get_running_loop().sock_accept(server)
+        # Before the pool has the connection, or behind.
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        with connection:
+            connection.send(says)
+            if not says:
+                connection.close()
+            assert await asked.end == "refused"

@@ -3,7 +3,9 @@ import itertools
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from typing import ClassVar
 
 import pytest
 
@@ -12,6 +14,7 @@ from gnomon.spool import segment
 from gnomon.spool import writer as writer_module
 from gnomon.spool.frames import Metrics
 from gnomon.spool.incarnation import END_NAME, incarnations, is_alive, segments, size_bytes
+from gnomon.spool.sealing import FrameOpener, FrameSeal
 from gnomon.spool.segment import SegmentReader
 from gnomon.spool.writer import SpoolWriter
 from gnomon.testing import frames as build
@@ -20,6 +23,7 @@ from gnomon.testing.fake_disk import FakeDisk
 FAST = SpoolSettings(flush_interval_s=0.001)
 # Nothing is written before the writer is closed.
 HELD = SpoolSettings(flush_interval_s=60.0)
+KEY = bytes(range(32))
 
 
 def _until(condition, within_s=10.0):
@@ -58,6 +62,56 @@ def test_more_frames_than_one_write_takes_keep_their_order(tmp_path):
         writer.append(frame)
     writer.close()
     assert _read(writer.directory) == written
+
+
+class NotedSeal(FrameSeal):
+    """Notes in which thread it seals."""
+
+    threads: ClassVar[set[str]] = set()
+
+    def close(self, kind, payload):
+        self.threads.add(threading.current_thread().name)
+        return super().close(kind, payload)
+
+
+def test_what_is_sealed_keeps_its_place_and_costs_the_caller_no_sealing(tmp_path):
+    writer = SpoolWriter(tmp_path, "i1", HELD)
+    seal = NotedSeal(b"wrapped", KEY)
+    written = [
+        build.exchange("a", request_body=bytes(MIB)),
+        build.pair("a"),
+        build.exchange("b"),
+        build.noise("b"),
+        build.metrics(),
+        build.exchange("c", request_body=bytes(MIB)),
+        build.barrier(),
+    ]
+    for number, frame in enumerate(written):
+        is_sealed = number not in (2, 4, 6)
+        assert writer.append(frame, seal if is_sealed else None)
+    writer.close()
+    assert seal.threads == {"spool"}
+    opener = FrameOpener({b"wrapped": KEY}.__getitem__)
+    (found,) = segments(writer.directory)
+    assert [frame for _, frame in SegmentReader(found.path, opener=opener)] == written
+
+
+def test_what_waits_to_be_sealed_is_counted_as_what_it_will_be(tmp_path):
+    writer = SpoolWriter(tmp_path, "i1", HELD)
+    seal = FrameSeal(b"wrapped", KEY)
+    assert writer.append(build.pair(), seal)
+    sealed_bytes = writer.waiting_bytes
+    writer.close()
+    assert writer.waiting_bytes == 0
+    (found,) = segments(writer.directory)
+    frames_bytes = found.path.stat().st_size - len(segment.FILE_HEAD)
+    assert sealed_bytes == frames_bytes - segment.HEAD_BYTES
+    # So the bound of the buffer is for what is sealed, too.
+    for name, buffer_bytes, fit in (("i2", 2 * sealed_bytes, 2), ("i3", 2 * sealed_bytes - 1, 1)):
+        settings = SpoolSettings(flush_interval_s=60.0, buffer_bytes=buffer_bytes)
+        writer = SpoolWriter(tmp_path, name, settings)
+        assert [writer.append(build.pair(), seal) for _ in range(3)].count(True) == fit
+        writer.close()
 
 
 def test_a_barrier_closes_its_segment(tmp_path):

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from gnomon.errors import GnomonError, ModelDataDenied, ModelDataUnavailable, ValidationFailed
+from gnomon.errors import (
+    GnomonError,
+    ModelDataDenied,
+    ModelDataNotKept,
+    ModelDataUnavailable,
+    ValidationFailed,
+)
 from gnomon.hosting import artifacts
-from gnomon.hosting.volumes import Volumes
+from gnomon.hosting.volumes import NoRoomInMemory, Volumes
 from gnomon.model.layout import Layout
 from gnomon.objects.roles import Roles, RoleUnusable
 from gnomon.objects.store import ObjectDenied
@@ -31,10 +37,11 @@ class Archives:
             empty = self._layout.models / "none" / "model"
             empty.mkdir(parents=True, exist_ok=True)
             return empty
-        root = self._layout.models
         if in_memory_of is not None:
-            root = await asyncio.to_thread(self._volumes.make, in_memory_of)
+            return await self._prepare_in_memory(url, role_arn, in_memory_of)
+        return await self._prepare(url, role_arn, self._layout.models)
 
+    async def _prepare(self, url: str, role_arn: str, root: Path) -> Path:
         async def fetch(of: str, path: Path) -> None:
             try:
                 await self._roles.access(role_arn).objects.fetch(of, path)
@@ -42,6 +49,28 @@ class Archives:
                 raise ModelDataUnavailable(of, str(error)) from error
 
         return await artifacts.prepare(url, fetch, root, self._settings.hosting)
+
+    async def _prepare_in_memory(self, url: str, role_arn: str, instance_id: str) -> Path:
+        """Raises NoRoomInMemory: others may have taken what room there was when it was named, and
+        what an archive unpacks to shows only now.
+        """
+        try:
+            size_of = self._roles.access(role_arn).objects.size_bytes
+            needed_bytes = await artifacts.size_bytes(url, size_of)
+        except (GnomonError, OSError):
+            # To get it will say what is wrong.
+            needed_bytes = 0
+        root = await asyncio.to_thread(self._volumes.make, instance_id, needed_bytes)
+        try:
+            return await self._prepare(url, role_arn, root)
+        except ModelDataNotKept as error:
+            if not error.is_for_want_of_space:
+                raise
+            memory = self._settings.hosting.memory_directory
+            raise NoRoomInMemory(
+                f"What the model data at {url} unpacks to does not fit into {memory}, which is in "
+                "memory: free some, enlarge it, or ask for fewer instances."
+            ) from error
 
     async def check(self, url: str | None, role_arn: str) -> None:
         """Raises GnomonError unless the role can be had and there is something at the URL that it

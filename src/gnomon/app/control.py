@@ -57,7 +57,7 @@ from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.process import ProcessHost
 from gnomon.hosting.servers import External
 from gnomon.hosting.session import boot_id
-from gnomon.hosting.volumes import Volumes
+from gnomon.hosting.volumes import Volumes, owner_of
 from gnomon.model import instance_types
 from gnomon.model.analysis import default_settings
 from gnomon.model.arn import Account
@@ -114,7 +114,8 @@ async def main(settings: Settings, orders: Orders) -> None:
     await asyncio.to_thread(artifacts.remove_unfinished, layout.models)
     keys = open_keys(settings)
     roles = open_roles(settings, keys)
-    volumes = Volumes(Path(settings.hosting.memory_directory), settings.data_dir)
+    owner = await asyncio.to_thread(owner_of, settings.data_dir)
+    volumes = Volumes(Path(settings.hosting.memory_directory), owner)
     async with state.reading() as connection:
         living = await instances_of(connection, statuses=LIVE_INSTANCE)
     await asyncio.to_thread(volumes.keep_only, {instance.id for instance in living})
@@ -138,9 +139,9 @@ async def main(settings: Settings, orders: Orders) -> None:
             found = await routing.changes_since(connection, version)
         return await frame_keys.told(found)
 
-    async def reached(barrier_id: str) -> frozenset[str]:
+    async def reached(barrier_id: str, capture_id: str | None) -> frozenset[str]:
         async with telemetry.reading() as connection:
-            return await queries.reached_barrier(connection, barrier_id)
+            return await queries.reached_barrier(connection, barrier_id, capture_id)
 
     async def finished(ids: Collection[str]) -> frozenset[str]:
         async with telemetry.reading() as connection:

@@ -2,9 +2,11 @@
 
 Its counterpart is `gnomon.spool.writer`. Whatever is interrupted is done again from what is
 committed: rows carry the offset that they were read up to, objects have keys that repeat, and a
-segment's file goes only when `objects_done` is committed. Barriers are committed with it, so that
-whoever sees one finds all records written that stand before it. What cannot be written for want of
-space stays in the spool and is tried again, less and less often.
+segment's file goes only when `objects_done` is committed. What cannot be written for want of space,
+or of its destination, stays in the spool and is tried again, less and less often.
+Barriers are committed once a segment was read to its end, and with them the captures of which it
+has objects that are not written yet: whoever sees a barrier, and not the capture among these, finds
+all of that capture's records written that stand before the barrier.
 """
 
 from __future__ import annotations
@@ -14,8 +16,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import structlog
@@ -23,8 +24,9 @@ import structlog
 from gnomon.collector.apply import AnalysesOf, apply_rows
 from gnomon.collector.capture import Captures
 from gnomon.collector.comparator import UserComparator
-from gnomon.collector.objects import write_objects
-from gnomon.errors import GnomonError, exhaustion
+from gnomon.collector.objects import Written, write_objects
+from gnomon.collector.rests import Rests
+from gnomon.errors import exhaustion
 from gnomon.objects.roles import Roles
 from gnomon.spool import incarnation
 from gnomon.spool.incarnation import SegmentFile, incarnations, is_alive, segments
@@ -36,20 +38,9 @@ from gnomon.store.telemetry import ingest, queries
 _POLL_S = 0.2
 # How often (s) at most pairs are settled.
 _SETTLED_S = 1.0
-# How long (s) an incarnation rests after its first failure, doubled at each further one.
-_FIRST_REST_S = 0.5
-_LONGEST_REST_S = 30.0
 # From a request's arrival to its pair on disk, at most: production's time limit, the shadow's after
 # it, and some for the disk.
 LONGEST_EXCHANGE_S = 150.0
-
-
-@dataclass
-class _Resting:
-    failures: int
-    until: float
-    # Why, as it was last said.
-    reason: str
 
 
 class Collector:
@@ -83,7 +74,13 @@ class Collector:
         self._clock = clock
         self._monotonic = monotonic
         self._log = structlog.get_logger(__name__)
-        self._resting: dict[str, _Resting] = {}
+        self._incarnations = Rests("incarnation_id", monotonic)
+        self._destinations = Rests("capture_id", monotonic)
+        # Of segments that were read to their end, the captures whose objects are not written yet. A
+        # new process knows of none, and writes what is written already once more.
+        self._unwritten: dict[tuple[str, int], frozenset[str]] = {}
+        # Dead incarnations that are read to their end, and wait for a destination.
+        self._ended: set[str] = set()
         # How far open segments were read: past what is committed, where no rows were found.
         self._read: dict[tuple[str, int], int] = {}
         # No pair from before this moment (epoch seconds) is left in any spool: settled up to here.
@@ -101,10 +98,17 @@ class Collector:
 
     async def drain(self) -> None:
         """Collect all that there is now; open segments of living routers stay open."""
+        self._begin_round()
+        self._destinations.end()
         for directory in incarnations(self._root):
             await self._try(directory)
 
+    def _begin_round(self) -> None:
+        self._incarnations.begin_round()
+        self._destinations.begin_round()
+
     async def _collect_due(self) -> None:
+        self._begin_round()
         began_s = self._clock()
         try:
             found = incarnations(self._root)
@@ -113,14 +117,13 @@ class Collector:
             self._log.warning("the spool cannot be listed", reason=str(error))
             return
         for directory in found:
-            resting = self._resting.get(directory.name)
-            if resting is None or resting.until <= self._monotonic():
+            if self._incarnations.is_due(directory.name):
                 await self._try(directory)
         await self._settle(began_s, found)
 
     async def _settle(self, began_s: float, found: list[Path]) -> None:
         """Let pairs be judged of whose time all are there. `found` were all at `began_s`."""
-        if self._resting:
+        if not self._incarnations.are_none:
             return
         # A pair bears the time at which its request came, and is spooled when both are through:
         # when that is, a router says, or else nothing takes longer than the longest exchange.
@@ -142,27 +145,12 @@ class Collector:
             self._complete_s = complete_s
 
     async def _try(self, directory: Path) -> None:
-        name = directory.name
         try:
             await self._collect(directory)
         except Exception as error:  # noqa: BLE001 - the loop's end; the log has all of it
-            self._rest(name, error)
+            self._incarnations.failed(directory.name, error)
         else:
-            if self._resting.pop(name, None) is not None:
-                self._log.info("collecting_goes_on", incarnation_id=name)
-
-    def _rest(self, name: str, error: Exception) -> None:
-        before = self._resting.get(name, _Resting(0, 0.0, ""))
-        # Bounded: nights of failures would exceed what a float holds.
-        rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** min(before.failures, 10))
-        # What a store or the machine says is a sentence; it is said once, however long it lasts.
-        is_known = isinstance(error, GnomonError) or exhaustion(error) is not None
-        reason = str(exhaustion(error) or error) if is_known else ""
-        self._resting[name] = _Resting(before.failures + 1, self._monotonic() + rest_s, reason)
-        if not is_known:
-            self._log.exception("collecting_failed", incarnation_id=name, retry_in_s=rest_s)
-        elif reason != before.reason:
-            self._log.error("collecting_failed", incarnation_id=name, reason=reason)
+            self._incarnations.worked(directory.name)
 
     async def _collect(self, directory: Path) -> None:
         # Asked before the listing: what a dead writer left cannot grow behind it.
@@ -171,6 +159,7 @@ class Collector:
         cut_off_at_s = None if alive else incarnation.cut_off_at_s(directory)
         async with self._database.reading() as connection:
             positions = await queries.positions(connection, directory.name)
+            noted = await queries.unwritten_captures_of(connection, directory.name)
         pending = []
         for segment in found:
             position = positions.get(segment.number, queries.Position())
@@ -178,12 +167,21 @@ class Collector:
                 segment.path.unlink(missing_ok=True)
             else:
                 pending.append(segment)
-                await self._apply(directory.name, segment, position.offset)
+                if (directory.name, segment.number) not in self._unwritten:
+                    await self._apply(directory.name, segment, position.offset)
         for segment in pending:
             if segment.closed or not alive:
                 await self._close(directory.name, segment, first=found[0].number)
-        if not alive:
-            await self._finish(directory, cut_off_at_s)
+        unwritten = self._unwritten_of(directory.name)
+        if unwritten != noted:
+            async with self._database.writing() as connection:
+                await ingest.set_unwritten_captures(connection, directory.name, unwritten)
+        if not alive and not (unwritten and directory.name in self._ended):
+            await self._finish(directory, cut_off_at_s, is_written=not unwritten)
+
+    def _unwritten_of(self, incarnation_id: str) -> frozenset[str]:
+        found = (ids for (id_, _), ids in self._unwritten.items() if id_ == incarnation_id)
+        return frozenset().union(*found)
 
     async def _apply(self, incarnation_id: str, segment: SegmentFile, committed: int) -> None:
         key = (incarnation_id, segment.number)
@@ -203,50 +201,78 @@ class Collector:
         self._said_s[incarnation_id] = max(said_s, applied.complete_s)
 
     async def _close(self, incarnation_id: str, segment: SegmentFile, first: int) -> None:
-        reader, barriers = await write_objects(
+        key = (incarnation_id, segment.number)
+        before = self._unwritten.get(key)
+        if before is not None and not any(map(self._destinations.is_due, before)):
+            return
+        written = await write_objects(
             self._roles,
             self._captures,
             incarnation_id,
             segment.number,
             segment.path,
             self._opener,
+            lambda id_: (before is None or id_ in before) and self._destinations.is_due(id_),
         )
-        if reader.torn_bytes:
+        if before is None and written.reader.torn_bytes:
             self._log.warning(
                 "segment_torn",
                 incarnation_id=incarnation_id,
                 segment=segment.number,
-                offset=reader.offset,
-                torn_bytes=reader.torn_bytes,
+                offset=written.reader.offset,
+                torn_bytes=written.reader.torn_bytes,
             )
+        for capture_id in written.done:
+            self._destinations.worked(capture_id)
+        for capture_id, error in written.failures.items():
+            self._destinations.failed(capture_id, error)
+        unwritten = written.failures.keys() | (
+            written.passed_over if before is None else written.passed_over & before
+        )
+        await self._commit(key, written, unwritten, first)
+        if unwritten:
+            self._unwritten[key] = frozenset(unwritten)
+            return
+        segment.path.unlink(missing_ok=True)
+        self._unwritten.pop(key, None)
+        self._read.pop(key, None)
+
+    async def _commit(
+        self, key: tuple[str, int], written: Written, unwritten: Collection[str], first: int
+    ) -> None:
+        incarnation_id, number = key
+        reader = written.reader
         async with self._database.writing() as connection:
             if reader.torn_bytes:
                 await ingest.add_torn_segment(
-                    connection,
-                    incarnation_id,
-                    segment.number,
-                    reader.modified_at_s,
-                    reader.torn_bytes,
+                    connection, incarnation_id, number, reader.modified_at_s, reader.torn_bytes
                 )
-            for barrier in barriers:
+            await ingest.add_unwritten_captures(connection, incarnation_id, unwritten)
+            for barrier in written.barriers:
                 await ingest.add_barrier(
                     connection, barrier.barrier_id, incarnation_id, barrier.at_s
                 )
-            await ingest.set_position(
-                connection, incarnation_id, segment.number, reader.offset, objects_done=True
-            )
-            await ingest.forget_positions_before(connection, incarnation_id, first)
-        segment.path.unlink(missing_ok=True)
-        self._read.pop((incarnation_id, segment.number), None)
+            if not unwritten:
+                await ingest.set_position(
+                    connection, incarnation_id, number, reader.offset, objects_done=True
+                )
+                await ingest.forget_positions_before(connection, incarnation_id, first)
 
-    async def _finish(self, directory: Path, cut_off_at_s: float | None) -> None:
+    async def _finish(
+        self, directory: Path, cut_off_at_s: float | None, *, is_written: bool
+    ) -> None:
         async with self._database.writing() as connection:
             await ingest.finish_incarnation(
                 connection, directory.name, self._clock(), cut_off_at_s=cut_off_at_s
             )
-        # Nothing more comes of it.
+            if is_written:
+                await ingest.forget_positions(connection, directory.name)
+        # No more pairs come of it.
         self._said_s[directory.name] = math.inf
-        await asyncio.to_thread(shutil.rmtree, directory)
+        self._ended.add(directory.name)
+        if is_written:
+            await asyncio.to_thread(shutil.rmtree, directory)
+            self._ended.discard(directory.name)
 
 
 def _has_pairs(directory: Path) -> bool:

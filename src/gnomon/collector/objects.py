@@ -1,13 +1,14 @@
 """Writes the objects that a closed segment's exchanges become, and tells its barriers.
 
-Always the whole segment, from its first byte: an object that an interrupted collector wrote is
-written again under the same key. What the records and keys look like is `capture`'s.
+Always from the segment's first byte: an object that an interrupted collector wrote is written again
+under the same key. A role, a destination or a key that cannot be used now does not hold up what
+goes elsewhere. What the records and keys look like is `capture`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -43,6 +44,19 @@ class _Growing:
     lines: list[bytes] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Written:
+    """A segment after it was read to its end: the reader, the barriers, and the captures in it, by
+    id: whose objects are written, who was not wanted, and why others could not be written.
+    """
+
+    reader: segment.SegmentReader
+    barriers: list[Barrier]
+    done: frozenset[str]
+    passed_over: frozenset[str]
+    failures: dict[str, GnomonError]
+
+
 async def write_objects(
     roles: Roles,
     captures: Captures,
@@ -50,29 +64,36 @@ async def write_objects(
     number: int,
     path: Path,
     opener: FrameOpener,
-) -> tuple[segment.SegmentReader, list[Barrier]]:
-    """Write all objects of segment `number`; gives the reader at its end, and its barriers.
+    wants: Callable[[str], bool],
+) -> Written:
+    """Write the objects of segment `number`, of the captures that `wants` says.
 
-    In memory are the segment's records: about 1.4 times its size where all bodies are BASE64.
+    In memory are their records: about 1.4 times the segment's size where all bodies are BASE64.
     """
     reader = segment.SegmentReader(path, kinds={segment.EXCHANGE, segment.BARRIER}, opener=opener)
     frames = iter(reader)
     definitions: dict[str, CaptureDefinition | None] = {}
+    unwanted: set[str] = set()
     growing: dict[Group, _Growing] = {}
     barriers: list[Barrier] = []
     while some := await asyncio.to_thread(_some, frames):
         exchanges = [frame for frame in some if isinstance(frame, Exchange)]
         barriers.extend(frame for frame in some if isinstance(frame, Barrier))
-        for capture_id in {exchange.capture_id for exchange in exchanges} - definitions.keys():
-            definitions[capture_id] = await captures(capture_id)
+        found = {exchange.capture_id for exchange in exchanges}
+        for capture_id in found - definitions.keys() - unwanted:
+            if wants(capture_id):
+                definitions[capture_id] = await captures(capture_id)
+            else:
+                unwanted.add(capture_id)
         for exchange in exchanges:
-            definition = definitions[exchange.capture_id]
+            definition = definitions.get(exchange.capture_id)
             if definition is not None:
                 group = group_of(incarnation_id, number, exchange)
                 entry = growing.setdefault(group, _Growing(exchange.at_s))
                 entry.lines.append(record(exchange, definition))
-    await _put_all(roles, definitions, growing)
-    return reader, barriers
+    failures = await _put_all(roles, definitions, growing)
+    done = frozenset(definitions) - failures.keys()
+    return Written(reader, barriers, done, frozenset(unwanted), failures)
 
 
 def _some(frames: Iterator[tuple[int, Frame]]) -> list[Frame]:
@@ -83,12 +104,11 @@ async def _put_all(
     roles: Roles,
     definitions: dict[str, CaptureDefinition | None],
     growing: dict[Group, _Growing],
-) -> None:
+) -> dict[str, GnomonError]:
     log = structlog.get_logger(__name__)
     for capture_id, definition in definitions.items():
         if definition is None:
             log.warning("exchanges_dropped", capture_id=capture_id, reason="unknown capture")
-    # A role, a destination or a key that cannot be used now does not hold up what goes elsewhere.
     failures: dict[str, GnomonError] = {}
     while growing:
         group, entry = growing.popitem()
@@ -108,5 +128,4 @@ async def _put_all(
             log.warning("exchanges_dropped", capture_id=group.capture_id, reason=str(error))
         except (RoleUnusable, ObjectStoreFailed, KeyUnusable, KeyServiceFailed) as error:
             failures[group.capture_id] = error
-    for failure in failures.values():
-        raise failure
+    return failures

@@ -93,8 +93,9 @@ class Destinations:
         key = capture.get("KmsKeyId")
         if not key and not capture.get("EnableCapture"):
             return
+        name = params["ProductionVariants"][0].get("ModelName")
         async with self._transactions.looking() as call:
-            model = await MODELS.find(call.connection, params["ProductionVariants"][0]["ModelName"])
+            model = await MODELS.find(call.connection, name) if name else None
         if model is None:
             # Its own refusal.
             return
@@ -189,7 +190,12 @@ async def _write(objects: ObjectStore, url: str, key: str | None) -> None:
 
 def _models_of_config(params: Mapping[str, Any]) -> list[tuple[str, int]]:
     variants = [*params["ProductionVariants"], *(params.get("ShadowProductionVariants") or [])]
-    return [(item["ModelName"], item.get("InitialInstanceCount") or 0) for item in variants]
+    return [
+        (item["ModelName"], item.get("InitialInstanceCount") or 0)
+        for item in variants
+        # Without one it has its own refusal.
+        if item.get("ModelName")
+    ]
 
 
 def _models_of_test(params: Mapping[str, Any]) -> list[tuple[str, int]]:

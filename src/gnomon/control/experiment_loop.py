@@ -28,16 +28,16 @@ _AGAIN = "The endpoint serves on as before. Create the test again then."
 
 
 class ExperimentReconciler:
-    """`missing_barriers` counts the routers whose records of a test are not all in yet;
-    `check_model_data` raises GnomonError if an archive cannot be had with a role; `wake` wakes an
-    endpoint; `at_end` is called before a running test ends by its schedule, and may end it in
-    another way.
+    """`missing_barriers` counts the routers whose records of a test are not all in yet, by its
+    barrier and its capture; `check_model_data` raises GnomonError if an archive cannot be had with
+    a role; `wake` wakes an endpoint; `at_end` is called before a running test ends by its schedule,
+    and may end it in another way.
     """
 
     def __init__(
         self,
         transactions: Transactions,
-        missing_barriers: Callable[[str], Awaitable[int]],
+        missing_barriers: Callable[[str, str | None], Awaitable[int]],
         check_model_data: Callable[[str | None, str], Awaitable[None]],
         wake: Callable[[str], None],
         at_end: Callable[[ExperimentRecord], Awaitable[None]],
@@ -87,7 +87,7 @@ class ExperimentReconciler:
             record = await EXPERIMENTS.get(connection, experiment_id)
         if record is None or record.status != "Stopping" or record.plan.ending is None:
             return 0
-        return await self._missing_barriers(record.plan.ending.barrier_id)
+        return await self._missing_barriers(record.plan.ending.barrier_id, record.plan.capture_id)
 
     async def _carry_out(
         self,

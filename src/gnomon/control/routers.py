@@ -17,14 +17,15 @@ from gnomon.store.state import routing
 
 
 class RouterRegister:
-    """`reached(barrier_id)` and `finished(ids)` read the telemetry: the incarnations whose records
-    before the barrier are in, and those dead whose spool is wholly read.
+    """`reached(barrier_id, capture_id)` and `finished(ids)` read the telemetry: the incarnations
+    whose records before the barrier are in, those of the capture too, and those dead of whose spool
+    nothing is left.
     """
 
     def __init__(
         self,
         transactions: Transactions,
-        reached: Callable[[str], Awaitable[frozenset[str]]],
+        reached: Callable[[str, str | None], Awaitable[frozenset[str]]],
         finished: Callable[[Collection[str]], Awaitable[frozenset[str]]],
     ) -> None:
         self._transactions = transactions
@@ -64,13 +65,14 @@ class RouterRegister:
                 await routing.put_incarnation(call.connection, record)
         return True
 
-    async def missing(self, barrier_id: str) -> int:
-        """How many incarnations may still hold records from before this barrier."""
+    async def missing(self, barrier_id: str, capture_id: str | None) -> int:
+        """How many incarnations may still hold records from before this barrier, captured ones only
+        if they are of this capture.
+        """
         async with self._transactions.database.reading() as connection:
             known = await routing.incarnations(connection)
-        ids = [record.id for record in known]
-        reached = await self._reached(barrier_id) | await self._finished(ids)
-        return sum(id_ not in reached for id_ in ids)
+        reached = await self._reached(barrier_id, capture_id)
+        return sum(record.id not in reached for record in known)
 
 
 def is_alive(record: IncarnationRecord) -> bool:

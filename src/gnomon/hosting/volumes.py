@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import threading
@@ -17,23 +18,42 @@ from collections.abc import Collection
 from pathlib import Path
 
 from gnomon.errors import GnomonError
+from gnomon.model.layout import Layout
 from gnomon.spool.disk import free_bytes
 
 _IN_MEMORY = frozenset({b"tmpfs", b"ramfs"})
 _MIB = 1024 * 1024
+_ID_BYTES = 16
 
 
 class NoRoomInMemory(GnomonError):
     """Memory-backed storage that is none, or has too little room."""
 
 
-class Volumes:
-    """Owns what of `directory` belongs to this data directory; others may have theirs beside."""
+def owner_of(data_dir: Path) -> str:
+    """What tells this data directory from all others, and stays. One process at a time; OSError.
 
-    def __init__(self, directory: Path, data_dir: Path) -> None:
+    The path alone does not: two containers may each have a `/data` and share their memory. Nor does
+    the id in it, of which a copy has the same.
+    """
+    file = Layout(data_dir).volumes_id
+    try:
+        id_ = file.read_text()
+    except FileNotFoundError:
+        id_ = ""
+    # A power cut may leave an empty file; what was in memory is gone then.
+    if not id_:
+        id_ = secrets.token_hex(_ID_BYTES)
+        file.write_text(id_)
+    return hashlib.sha256(id_.encode() + bytes(data_dir)).hexdigest()[:16]
+
+
+class Volumes:
+    """Has what of `directory` belongs to one `owner`; others may have theirs beside."""
+
+    def __init__(self, directory: Path, owner: str) -> None:
         self._directory = directory
-        name = hashlib.sha256(bytes(data_dir)).hexdigest()[:16]
-        self._root = directory / f"gnomon-{name}"
+        self._root = directory / f"gnomon-{owner}"
         # The root comes with the first instance and goes with the last; calls come from threads.
         self._changing = threading.Lock()
 
@@ -58,11 +78,12 @@ class Volumes:
                 "enlarge it, or ask for fewer instances."
             )
 
-    def make(self, instance_id: str) -> Path:
-        """The instance's directory, which nobody else's programs can read. Raises NoRoomInMemory if
-        it would not be in memory, or cannot be made.
+    def make(self, instance_id: str, needed_bytes: int) -> Path:
+        """The instance's directory, which nobody else's programs can read, for an archive of this
+        size. Raises NoRoomInMemory if it would not be in memory, surely does not fit, or cannot be
+        made.
         """
-        self.check(0)
+        self.check(needed_bytes)
         try:
             with self._changing:
                 return self._make(instance_id)

@@ -57,6 +57,11 @@ class Layout:
         return self.root / "keys.json"
 
     @property
+    def volumes_id(self) -> Path:
+        """What the directory of models in memory is named by."""
+        return self.root / "volumes-id"
+
+    @property
     def seaweedfs(self) -> Path:
         """What the SeaweedFS beside keeps."""
         return self.root / "seaweedfs"

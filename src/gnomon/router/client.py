@@ -143,7 +143,7 @@ class ClientConnection(asyncio.Protocol):
         head += _connection_line(request, closes=closes)
         if request.method == b"HEAD":
             body = b""
-        self._outbox.first.write_message(self._transport, head, body)
+        self._outbox.write_message(self._transport, head, body)
         log = self._clients.access_log
         if log is not None:
             log.note(request, head, len(body), self._serving_since_s)
@@ -190,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
         self._answered(closes=not request.keeps_alive)
 
     def _send(self, data: bytes) -> None:
-        self._outbox.first.write(self._transport, data)
+        self._outbox.write(self._transport, data)
 
     def _note_stream(self, request: Request, ended: str) -> None:
         head, self._head = self._head, b""
@@ -277,8 +277,11 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._has_ended = True
-        # Half closed: what was asked is still answered.
-        return self._serving is not None or bool(self._intake.requests)
+        # Half closed: what was asked is still answered. Else the transport closes.
+        stays = self._serving is not None or bool(self._intake.requests)
+        if not stays:
+            self._outbox.flush()
+        return stays
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._clients.open.discard(self)
@@ -349,6 +352,8 @@ class ClientConnection(asyncio.Protocol):
         except Exception:
             log.exception("a request failed", url=request.url[:200])
             if self._serving is request:
+                # An answer may still come for it, which is not to meet the next request.
+                request.keeps_alive = False
                 self._clients.front.refuse(self, runtime_errors.service_unavailable("Try again."))
             return
         if exchange is not None and exchange.client is self:

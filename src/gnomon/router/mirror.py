@@ -81,11 +81,17 @@ class Mirror:
         if obstacle is not None:
             cell.dropped(obstacle)
             return
+        copy = _Copy(self, exchange, shadow, instance, cell, now_s)
         exchange.copy_is_open = True
         self.enter(exchange)
         self.hold(exchange, len(exchange.request.body))
         instance.outstanding += 1
-        instance.shadow_pool.submit(_Copy(self, exchange, shadow, instance, cell, now_s))
+        try:
+            instance.shadow_pool.submit(copy)
+        except Exception:
+            # It ends here, whatever is wrong with it; production's answer comes.
+            self._end(copy, None, "not_connected")
+            raise
 
     def enter(self, exchange: Exchange) -> None:
         """Count one more in flight that no client waits for, until `leave`."""
@@ -184,6 +190,9 @@ class Mirror:
         self._end(copy, outcome, None)
 
     def _end(self, copy: _Copy, outcome: Outcome | None, dropped_for: str | None) -> None:
+        if copy.has_ended:
+            return
+        copy.has_ended = True
         exchange = copy.exchange
         if dropped_for is None:
             copy.cell.mirrored()
@@ -206,6 +215,7 @@ class _Copy(Call):
         "cut_for",
         "exchange",
         "has_begun",
+        "has_ended",
         "instance",
         "recording",
         "variant",
@@ -235,6 +245,7 @@ class _Copy(Call):
         self.cell = cell
         self.cut_for: DropReason = "too_large"
         self.has_begun = False
+        self.has_ended = False
         self.recording: Recording | None = None
         if exchange.request.is_streamed:
             self.recording = mirror.recording(exchange)

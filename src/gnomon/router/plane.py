@@ -79,7 +79,7 @@ class DataPlane:
         at_s = self._now_s()
         entry = endpoint.entry_at(at_s)
         captures = entry.captures
-        if captures:
+        if entry.draws_captures:
             captures = tuple(c for c in captures if c.share >= 1 or self._draw() < c.share)
         exchange = Exchange(entry, client, request, self._next_id(), at_s, began_s, captures)
         entry.open += 1
@@ -162,8 +162,6 @@ class DataPlane:
         try:
             self.mirror.offer(exchange, call.sent_s)
         except Exception:
-            # The copy ends here, whatever is wrong with it; production's answer comes.
-            exchange.copy_is_open = False
             log.exception("a copy failed", request_id=exchange.event_id.decode())
 
     def answered(self, call: _Production, answer: UpstreamAnswer, at_s: float) -> None:

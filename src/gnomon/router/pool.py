@@ -22,7 +22,7 @@ from gnomon.model.socket_name import short_name
 from gnomon.router.call import Call, UpstreamAnswer
 from gnomon.router.decide import Failure
 from gnomon.router.descriptors import ConnectionBudget
-from gnomon.router.outbox import Lane
+from gnomon.router.outbox import Outbox
 from gnomon.router.upstream import UpstreamConnection
 
 # After a failed connect nothing new is tried for so long (s) where a caller asks `backs_off_for`.
@@ -71,11 +71,13 @@ class Pool:
         keep_alive_s: float,
         limits: PoolLimits,
         clock: Clock,
-        lane: Lane,
+        outbox: Outbox,
         meter: ReadMeter | None = None,
         budget: ConnectionBudget | None = None,
+        *,
+        sends_copies: bool = False,
     ) -> None:
-        self.lane = lane
+        self.write = outbox.write_copy if sends_copies else outbox.write_message
         self.meter = meter
         self.on_use: Callable[[], None] | None = None
         self._budget = budget
@@ -213,8 +215,9 @@ class Pool:
     def submit_again(self, connection: UpstreamConnection, call: Call) -> None:
         """Its connection was lost before anything was written."""
         self._busy.pop(connection, None)
-        self._waiting.append(call)
-        self._connect_for_waiting()
+        # It is older than what waits.
+        self._waiting.appendleft(call)
+        self._serve_waiting()
 
     def failed(self, connection: UpstreamConnection, call: Call, failure: Failure) -> None:
         self._busy.pop(connection, None)
@@ -232,9 +235,11 @@ class Pool:
 
     def _send(self, connection: UpstreamConnection, call: Call, now_s: float) -> None:
         self._busy[connection] = None
+        is_first = not call.sent_s
         call.sent_s = now_s
         connection.send(call)
-        call.sent()
+        if is_first:
+            call.sent()
 
     def _serve_waiting(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -307,8 +312,8 @@ class Pool:
         now_s = self._clock.monotonic_s()
         self._backs_off_until_s = 0.0
         if not connection.is_reusable:
-            # Lost before it was used.
-            self._connect_for_waiting()
+            # Lost before it was used: who accepts so would be tried without end.
+            self._connect_failed("refused")
             return
         self._connections.add(connection)
         self._tell_budget()

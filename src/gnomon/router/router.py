@@ -122,7 +122,7 @@ class Router:
         )
         self._outbox = Outbox(clock.monotonic_s)
         self._control = Pool(
-            control_address, settings.pool_idle_s, self._pool_limits(), clock, self._outbox.first
+            control_address, settings.pool_idle_s, self._pool_limits(), clock, self._outbox
         )
         front = Front(
             self._routes,
@@ -330,15 +330,16 @@ class Router:
     def _make_instance(self, spec: Instance, variant: LiveVariant) -> LiveInstance:
         limits = self._pool_limits()
         address = (spec.host, spec.port)
-        pool = Pool(address, spec.keep_alive_s, limits, self._clock, self._outbox.first)
+        pool = Pool(address, spec.keep_alive_s, limits, self._clock, self._outbox)
         shadow_pool = Pool(
             address,
             spec.keep_alive_s,
             limits,
             self._clock,
-            self._outbox.last,
+            self._outbox,
             self._read_budget,
             self._shadow_connections,
+            sends_copies=True,
         )
         return LiveInstance(spec, variant, pool, shadow_pool)
 
@@ -352,7 +353,7 @@ class Router:
             max_head_bytes=self._settings.max_head_bytes,
         )
         address = (spec.host, spec.port)
-        return Pool(address, spec.keep_alive_s, limits, self._clock, self._outbox.last)
+        return Pool(address, spec.keep_alive_s, limits, self._clock, self._outbox)
 
     def _pool_limits(self) -> PoolLimits:
         settings = self._settings

@@ -33,6 +33,7 @@ class Entry:
         "_counters",
         "captures",
         "cumulative",
+        "draws_captures",
         "endpoint",
         "ends_at_s",
         "experiment_id",
@@ -68,6 +69,8 @@ class Entry:
         self.ends_at_s = experiment.ends_at_s if experiment else math.inf
         self.noise_share = experiment.noise_share if experiment else 0.0
         self.captures: tuple[Capture, ...] = spec.captures
+        # Whether some of them want no more than a share of the requests.
+        self.draws_captures = any(capture.share < 1 for capture in spec.captures)
         # What exchanges, pairs and noise are sealed with, where the endpoint has a key.
         self.seal = endpoint.seal_under(spec.frame_key) if spec.frame_key else None
         self.open = 0

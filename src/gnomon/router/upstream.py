@@ -84,7 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, call: Call) -> None:
         self.call = call
-        self._pool.lane.write_message(self._transport, call.head, call.body, self)
+        self._pool.write(self._transport, call.head, call.body, self)
 
     def sent(self, at_s: float) -> None:
         """The request that waited in the outbox is written."""
@@ -143,8 +143,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
             return
         if self.is_waiting:
-            # It speaks before it is asked. The request goes out, or it would hit the next call.
-            self._pool.lane.flush()
+            # It speaks before it is asked, such as of its having waited too long.
+            self._give_back()
+            return
         meter = self._pool.meter
         if meter is not None:
             meter.read(self, len(data))
@@ -175,11 +176,8 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self.is_reusable = False
         self._pool.lost(self)
-        call = self.call
-        if self.is_waiting and call is not None:
-            # Nothing of the request was written.
-            self.call = None
-            self._pool.submit_again(self, call)
+        if self.is_waiting:
+            self._give_back()
         else:
             self._fail("reset")
 
@@ -202,6 +200,17 @@ class UpstreamConnection(asyncio.Protocol):
         parts, self._body = self._body, []
         if parts and not stream.came(parts, self._pool.now_s()):
             self._fail("cut")
+
+    def _give_back(self) -> None:
+        """Nothing of the request was written. It may go over another connection, unless this one
+        was new: who accepts and then serves nobody would be tried without end.
+        """
+        call = self.call
+        if call is not None and self.idle_since_s:
+            self.abort()
+            self._pool.submit_again(self, call)
+        else:
+            self._fail("refused")
 
     def _fail(self, failure: Failure) -> None:
         call = self.call

@@ -25,6 +25,7 @@ _LENGTH = struct.Struct("<H")
 _SALT_BYTES = 16
 # As NIST SP 800-38D has it.
 _NONCE_BYTES = 12
+_TAG_BYTES = 16
 _KEY_BYTES = 32
 _INFO = b"gnomon spool frame"
 # Ciphers that an opener keeps: one for each writer of each endpoint with a key; and derived keys.
@@ -36,15 +37,18 @@ class NotSealed(Exception):
 
 
 class FrameSeal:
-    """Seals under one data key. Nonces count: no two seals share a salt, and so no key."""
+    """Seals under one data key, in one thread at a time. Nonces count: no two seals share a salt,
+    and so no key. A payload is `added_bytes` longer when it is sealed.
+    """
 
-    __slots__ = ("_cipher", "_count", "_head")
+    __slots__ = ("_cipher", "_count", "_head", "added_bytes")
 
     def __init__(self, wrapped: bytes, plain: bytes) -> None:
         salt = os.urandom(_SALT_BYTES)
         self._head = _LENGTH.pack(len(wrapped)) + wrapped + salt
         self._cipher = _cipher(plain, salt)
         self._count = 0
+        self.added_bytes = len(self._head) + _NONCE_BYTES + _TAG_BYTES
 
     def close(self, kind: int, payload: bytes) -> bytes:
         self._count += 1

@@ -1,10 +1,11 @@
 """Writes a router's frames into the spool without ever holding the router up.
 
-`append` encodes on the caller's loop into a bounded buffer; a thread of its own writes, some
-milliseconds later. A disk that fails costs nobody a request: what waits stays in the buffer, what
-does not fit is dropped and counted, exchanges first, then pairs; metrics are added up instead, and
-barriers are kept. The same goes for a directory that reached its bound because nobody collects, and
-for a disk on which little is free: that belongs to what cannot be dropped.
+`append` encodes on the caller's loop into a bounded buffer; a thread of its own seals what is to be
+sealed and writes, some milliseconds later. A disk that fails costs nobody a request: what waits
+stays in the buffer, what does not fit is dropped and counted, exchanges first, then pairs; metrics
+are added up instead, and barriers are kept. The same goes for a directory that reached its bound
+because nobody collects, and for a disk on which little is free: that belongs to what cannot be
+dropped.
 What a power cut may take, the setting `spool.fsync` says; the thread alone waits for it.
 Its counterpart is the collector, through `segment` and `incarnation`.
 """
@@ -70,6 +71,8 @@ class SpoolWriter:
         self.dropped: dict[str, int] = {}
         self.disk_errors = 0
         self._settings = settings
+        # What exchanges may fill of the buffer.
+        self._exchanges_bytes = settings.buffer_bytes * _EXCHANGES_SHARE
         self._clock = clock
         self._disk = disk or MachineDisk()
         # How short space on the disk is (`gnomon.spool.disk.shortage`), as of the last look.
@@ -78,7 +81,7 @@ class SpoolWriter:
         self._looked_at = -math.inf
         self._failure = ""
         self._encoder = msgspec.msgpack.Encoder()
-        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._waiting: deque[tuple[int, bytes, FrameSeal | None]] = deque()
         self._appended_bytes = 0
         self._written_bytes = 0
         # An exchange too large for its share, and the count of written bytes at which it is gone.
@@ -102,7 +105,7 @@ class SpoolWriter:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of payload that are in the buffer."""
+        """Bytes of payload that are in the buffer, as they will be in the file."""
         return self._appended_bytes - self._written_bytes
 
     @property
@@ -133,18 +136,17 @@ class SpoolWriter:
         """
         kind = segment.KIND_OF[type(frame)]
         payload = self._encoder.encode(frame)
-        if seal is not None:
-            payload = seal.close(kind, payload)
-        if not self._fits(kind, len(payload)):
+        payload_bytes = len(payload) if seal is None else len(payload) + seal.added_bytes
+        if not self._fits(kind, payload_bytes):
             name = _KIND_NAMES[kind]
             self.dropped[name] = self.dropped.get(name, 0) + 1
             # The thread may find room on the disk, even if nothing is to be written.
             self._rouse()
             return False
-        self._appended_bytes += len(payload)
-        if kind == segment.EXCHANGE and len(payload) > self._exchanges_bytes:
-            self._large_bytes, self._large_until = len(payload), self._appended_bytes
-        self._waiting.append((kind if seal is None else segment.SEALED_OF[kind], payload))
+        self._appended_bytes += payload_bytes
+        if kind == segment.EXCHANGE and payload_bytes > self._exchanges_bytes:
+            self._large_bytes, self._large_until = payload_bytes, self._appended_bytes
+        self._waiting.append((kind, payload, seal))
         self._rouse()
         return True
 
@@ -157,10 +159,6 @@ class SpoolWriter:
         self._wake.set()
         self._thread.join()
         os.close(self._lock)
-
-    @property
-    def _exchanges_bytes(self) -> float:
-        return self._settings.buffer_bytes * _EXCHANGES_SHARE
 
     def _rouse(self) -> None:
         if not self._wake.is_set():
@@ -225,7 +223,10 @@ class SpoolWriter:
         """Whether the disk took all that waited."""
         # One by one, since the loop appends meanwhile: a deque's own iteration would fail.
         for _ in range(len(self._waiting)):
-            self._batch.append(self._waiting.popleft())
+            kind, payload, seal = self._waiting.popleft()
+            if seal is not None:
+                kind, payload = segment.SEALED_OF[kind], seal.close(kind, payload)
+            self._batch.append((kind, payload))
         try:
             self._look_at_disk()
             if self._is_disk_full and self._clock() - self._measured_at >= _MEASURE_S:

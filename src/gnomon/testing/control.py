@@ -37,7 +37,7 @@ from gnomon.errors import GnomonError, ModelDataNotFound
 from gnomon.hosting.host import Host
 from gnomon.hosting.interpreters import Interpreters
 from gnomon.hosting.session import boot_id
-from gnomon.hosting.volumes import Volumes
+from gnomon.hosting.volumes import Volumes, owner_of
 from gnomon.model.arn import Account
 from gnomon.model.records import ExperimentRecord
 from gnomon.model.snapshot import Update
@@ -176,7 +176,7 @@ class ControlInProcess(ControlClient):
         return dict(parsed)
 
 
-async def no_incarnations(_: object) -> frozenset[str]:
+async def no_incarnations(*_: object) -> frozenset[str]:
     """Where there are no routers, none has reached or finished anything."""
     return frozenset()
 
@@ -193,7 +193,7 @@ class Surroundings:
     clock: FakeClock
     host: Host
     transactions: Transactions
-    reached: Callable[[str], Awaitable[frozenset[str]]] = no_incarnations
+    reached: Callable[[str, str | None], Awaitable[frozenset[str]]] = no_incarnations
     finished: Callable[[Collection[str]], Awaitable[frozenset[str]]] = no_incarnations
     at_end: Callable[[ExperimentRecord], Awaitable[None]] = no_guardrail
     # None: any role may use the directory below.
@@ -230,7 +230,7 @@ def put_together(
         await check_model_data(model_data_url, role_arn)
         if model_data_url and ENDLESS in model_data_url:
             await asyncio.Event().wait()
-        return directory if in_memory_of is None else volumes.make(in_memory_of)
+        return directory if in_memory_of is None else volumes.make(in_memory_of, 0)
 
     routers = RouterRegister(transactions, around.reached, around.finished)
     loops: list[ControlLoop] = []
@@ -337,7 +337,7 @@ async def running_control(
 
 
 def _volumes(directory: Path) -> Volumes:
-    return Volumes(Path(HostingSettings.memory_directory), directory)
+    return Volumes(Path(HostingSettings.memory_directory), owner_of(directory))
 
 
 @cache

@@ -193,9 +193,9 @@ class Lives(ControlClient):
             await self.may_return.wait()
 
     async def _live_once(self, life: Life) -> None:
-        async def reached(barrier_id: str) -> frozenset[str]:
+        async def reached(barrier_id: str, capture_id: str | None) -> frozenset[str]:
             async with self.telemetry.reading() as connection:
-                return await queries.reached_barrier(connection, barrier_id)
+                return await queries.reached_barrier(connection, barrier_id, capture_id)
 
         async def finished(ids: Collection[str]) -> frozenset[str]:
             async with self.telemetry.reading() as connection:

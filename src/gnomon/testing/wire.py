@@ -104,7 +104,7 @@ class _Pool:
     meter = None
 
     def __init__(self) -> None:
-        self.lane = Outbox(self.now_s).first
+        self.write = Outbox(self.now_s).write_message
 
     def now_s(self) -> float:
         return 0.0

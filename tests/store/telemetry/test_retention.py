@@ -110,7 +110,7 @@ async def kept_of(database, experiment, analysis="a"):
         state = await queries.pair_state(connection, experiment, analysis)
         progress = await queries.pair_progress_of(connection, experiment, analysis)
         keys = await queries.label_keys_of(connection, [experiment])
-        barrier = await queries.reached_barrier(connection, f"end of {experiment}")
+        barrier = await queries.reached_barrier(connection, f"end of {experiment}", None)
     assert (experiment in keys) == (state is not None)
     return state is not None, len(progress), len(barrier)
 

@@ -170,18 +170,40 @@ async def test_barriers_tell_which_incarnations_reached_them(database):
         for barrier, incarnation in (("b1", "i1"), ("b1", "i2"), ("b2", "i3"), ("b1", "i1")):
             await ingest.add_barrier(connection, barrier, incarnation, 1.0)
     async with database.reading() as connection:
-        assert await queries.reached_barrier(connection, "b1") == {"i1", "i2"}
-        assert await queries.reached_barrier(connection, "none") == frozenset()
+        assert await queries.reached_barrier(connection, "b1", None) == {"i1", "i2"}
+        assert await queries.reached_barrier(connection, "none", None) == frozenset()
+
+
+async def test_an_incarnation_has_not_reached_a_barrier_for_a_capture_that_is_not_written(database):
+    async with database.writing() as connection:
+        for incarnation in ("i1", "i2"):
+            await ingest.add_barrier(connection, "b1", incarnation, 1.0)
+        await ingest.finish_incarnation(connection, "i3", 1.0, cut_off_at_s=None)
+        for incarnation in ("i1", "i3"):
+            for _ in range(2):
+                await ingest.add_unwritten_captures(connection, incarnation, {"c1", "c2"})
+        await ingest.set_unwritten_captures(connection, "i3", {"c2"})
+    async with database.reading() as connection:
+        assert await queries.reached_barrier(connection, "b1", None) == {"i1", "i2", "i3"}
+        assert await queries.reached_barrier(connection, "b1", "c1") == {"i2", "i3"}
+        assert await queries.reached_barrier(connection, "b1", "c2") == {"i2"}
+        assert await queries.reached_barrier(connection, "b2", None) == {"i3"}
+        assert await queries.unwritten_captures_of(connection, "i1") == {"c1", "c2"}
+        assert await queries.unwritten_captures_of(connection, "i3") == {"c2"}
+        # Nothing is to be missing of one that is forgotten.
+        assert await queries.finished(connection, ["i1", "i2", "i3"]) == frozenset()
 
 
 async def test_finished_incarnations_are_told_and_keep_no_positions(database):
     async with database.writing() as connection:
         await ingest.set_position(connection, "i1", 1, 50, objects_done=True)
         await ingest.set_position(connection, "i2", 1, 60, objects_done=False)
-        for _ in range(2):
-            await ingest.finish_incarnation(connection, "i1", 1.0, cut_off_at_s=None)
+        for cut_off_at_s in (2.0, 3.0):
+            await ingest.finish_incarnation(connection, "i1", 1.0, cut_off_at_s=cut_off_at_s)
+            await ingest.forget_positions(connection, "i1")
     async with database.reading() as connection:
         assert await queries.finished(connection, ["i1", "i2", "i3"]) == {"i1"}
+        assert await queries.cut_off(connection, 0.0, 9.0) == [queries.CutOff("i1", 2.0)]
         assert await queries.positions(connection, "i1") == {}
         assert await queries.positions(connection, "i2") == {1: Position(60)}
 

@@ -6,7 +6,7 @@ each row count once, and is the caller's to keep (the collector).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,7 @@ from gnomon.store.telemetry.tables import (
     pair_states,
     spool_positions,
     torn_segments,
+    unwritten_captures,
 )
 
 # The first points of a test's progress are so far apart; later ones, so that there are at most some
@@ -166,6 +167,27 @@ async def add_barrier(
     await connection.execute(sqlite.insert(barriers).on_conflict_do_nothing(), row)
 
 
+async def add_unwritten_captures(
+    connection: AsyncConnection, incarnation_id: str, capture_ids: Collection[str]
+) -> None:
+    """Note that an incarnation's spool has objects of these captures that cannot be written. May be
+    repeated.
+    """
+    for capture_id in sorted(capture_ids):
+        row = {"incarnation_id": incarnation_id, "capture_id": capture_id}
+        await connection.execute(sqlite.insert(unwritten_captures).on_conflict_do_nothing(), row)
+
+
+async def set_unwritten_captures(
+    connection: AsyncConnection, incarnation_id: str, capture_ids: Collection[str]
+) -> None:
+    """Note that it has such objects of these captures and of no other."""
+    await connection.execute(
+        delete(unwritten_captures).where(unwritten_captures.c.incarnation_id == incarnation_id)
+    )
+    await add_unwritten_captures(connection, incarnation_id, capture_ids)
+
+
 async def add_torn_segment(
     connection: AsyncConnection, incarnation_id: str, segment: int, at_s: float, torn_bytes: int
 ) -> None:
@@ -222,12 +244,16 @@ async def finish_incarnation(
 ) -> None:
     """Note that a dead incarnation is read to its end, and when it was cut off, if it was.
 
-    May be repeated.
+    May be repeated, and the first time counts: later there may be less of it to tell that from.
     """
     await connection.execute(
         sqlite.insert(finished_incarnations).on_conflict_do_nothing(),
         {"incarnation_id": incarnation_id, "at_s": at_s, "cut_off_at_s": cut_off_at_s},
     )
+
+
+async def forget_positions(connection: AsyncConnection, incarnation_id: str) -> None:
+    """Drop all positions of an incarnation whose segments are done."""
     await connection.execute(
         delete(spool_positions).where(spool_positions.c.incarnation_id == incarnation_id)
     )

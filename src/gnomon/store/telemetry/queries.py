@@ -30,6 +30,7 @@ from gnomon.store.telemetry.tables import (
     pair_states,
     spool_positions,
     torn_segments,
+    unwritten_captures,
 )
 
 _blocks_decoder = msgspec.msgpack.Decoder(Settled)
@@ -181,20 +182,44 @@ async def label_keys_of(
     return {row.experiment_id: row.wrapped for row in rows}
 
 
-async def reached_barrier(connection: AsyncConnection, barrier_id: str) -> frozenset[str]:
-    """The incarnations that wrote the barrier. A finished one has reached it without writing it."""
+async def reached_barrier(
+    connection: AsyncConnection, barrier_id: str, capture_id: str | None
+) -> frozenset[str]:
+    """The incarnations all of whose records before the barrier are in, captured objects of this
+    capture too; of other captures some may wait for their destination. A dead one that is read to
+    its end has reached it without writing it.
+    """
+    unwritten = select(unwritten_captures.c.incarnation_id).where(
+        unwritten_captures.c.capture_id == capture_id
+    )
+    wrote = select(barriers.c.incarnation_id).where(
+        barriers.c.barrier_id == barrier_id, barriers.c.incarnation_id.not_in(unwritten)
+    )
+    ended = select(finished_incarnations.c.incarnation_id).where(
+        finished_incarnations.c.incarnation_id.not_in(unwritten)
+    )
+    return frozenset(await connection.scalars(wrote.union(ended)))
+
+
+async def finished(connection: AsyncConnection, incarnation_ids: Collection[str]) -> frozenset[str]:
+    """Which of these incarnations are dead, and all that they had to say is in."""
+    column = finished_incarnations.c.incarnation_id
+    unwritten = select(unwritten_captures.c.incarnation_id)
     return frozenset(
         await connection.scalars(
-            select(barriers.c.incarnation_id).where(barriers.c.barrier_id == barrier_id)
+            select(column).where(column.in_(list(incarnation_ids)), column.not_in(unwritten))
         )
     )
 
 
-async def finished(connection: AsyncConnection, incarnation_ids: Collection[str]) -> frozenset[str]:
-    """Which of these incarnations are dead and read to their end."""
-    column = finished_incarnations.c.incarnation_id
+async def unwritten_captures_of(connection: AsyncConnection, incarnation_id: str) -> frozenset[str]:
+    """The captures whose objects in this incarnation's spool are noted as not written."""
     return frozenset(
-        await connection.scalars(select(column).where(column.in_(list(incarnation_ids))))
+        await connection.scalars(
+            select(unwritten_captures.c.capture_id).where(
+                unwritten_captures.c.incarnation_id == incarnation_id
+            )
+        )
     )
 
 

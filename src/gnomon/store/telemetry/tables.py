@@ -161,6 +161,16 @@ torn_segments = Table(
     PrimaryKeyConstraint("incarnation_id", "segment"),
 )
 
+# Captures of which an incarnation's spool still has objects that their destination does not take:
+# its barriers say nothing of them. All else that stands before a barrier is in.
+unwritten_captures = Table(
+    "unwritten_captures",
+    metadata,
+    Column("incarnation_id", String, nullable=False),
+    Column("capture_id", String, nullable=False),
+    PrimaryKeyConstraint("incarnation_id", "capture_id"),
+)
+
 # Dead incarnations that are read to their end: each has reached every barrier. One that did not
 # end in order was cut off, and what it had not written is missing.
 finished_incarnations = Table(
