@@ -20,7 +20,7 @@ from gnomon.objects.roles import Access, Roles
 from gnomon.objects.store import ObjectStoreFailed
 from gnomon.objects.stores import DirectoryObjects
 from gnomon.settings import SpoolSettings
-from gnomon.spool.frames import Exchange, Noise, Pair
+from gnomon.spool.frames import Complete, Exchange, Noise, Pair
 from gnomon.spool.incarnation import END_NAME, segments
 from gnomon.spool.sealing import FrameOpener, FrameSeal
 from gnomon.spool.segment import FILE_HEAD, OPEN_SUFFIX, SegmentReader
@@ -92,8 +92,7 @@ class World:
             captures or known,
             default_analyses,
             FrameOpener({b"wrapped": KEY, b"other": KEY[::-1]}.__getitem__),
-            clock=lambda: 7.0,
-            **more,
+            **{"clock": lambda: 7.0, **more},
         )
 
     def write(self, incarnation_id, frames, settings=HELD):
@@ -561,7 +560,7 @@ async def test_a_collector_killed_at_any_step_leaves_what_one_that_lived_leaves(
     monkeypatch.setattr(apply, "_BATCH_FRAMES", 2)
     expected, crashed = await _story(tmp_path / "lived", crash_at=0)
     assert not crashed
-    ((*_, kept),) = expected[0]["pair_states"]
+    ((*_, kept),) = expected[0]["pair_parts"]
     assert decode(kept).pairs == 3
     assert len(expected[1]) == 4
     step = 0
@@ -648,9 +647,7 @@ async def test_a_segment_that_is_closed_after_it_was_listed_is_read_on(world):
     (closed,) = segments(directory)
     listed = closed.path.with_suffix(OPEN_SUFFIX)
     opener = FrameOpener({}.__getitem__)
-    await apply.apply_rows(
-        world.database, "i1", 1, listed, 0, default_analyses, 0.0, opener, None, int
-    )
+    await apply.apply_rows(world.database, "i1", 1, listed, 0, default_analyses, opener, None, int)
     assert (await world.invocations(), await world.pairs()) == (2, 1)
 
 
@@ -899,7 +896,55 @@ async def test_what_waits_is_summed_over_the_whole_spool(world, monkeypatch):
     whole = [*sizes[0], *sizes[1]]
     assert seen == [sum(whole[place + 1 :]) for place in range(len(whole))]
     # The others of the first incarnation, and all of the second, waited.
-    (row,) = (await world.rows())["pair_states"]
-    state = decode(row[2])
+    async with world.database.reading() as connection:
+        state = await queries.pair_state(connection, "experiment-1", ANALYSIS_ID)
     assert state.pairs == 80
     assert state.answers.unknown["not_compared"] + state.answers.compared == 80
+
+
+async def _complete(world):
+    async with world.database.reading() as connection:
+        found = await queries.complete_pairs(connection, "experiment-1", ANALYSIS_ID)
+    return 0 if found is None else found.pairs
+
+
+async def test_pairs_are_complete_as_far_as_each_living_router_has_said_all(world):
+    collector = world.collector(clock=lambda: 1000.0)
+    writers = [SpoolWriter(world.root, name, FAST) for name in ("i1", "i2", "control-1")]
+    one, other, _ = writers
+
+    async def collected(writer, *frames):
+        for frame in frames:
+            writer.append(frame)
+        while writer.waiting_bytes:
+            await asyncio.sleep(0.001)
+        await collector._collect_due()
+        return await _complete(world)
+
+    early, late = (build.pair(f"{at_s}", at_s=at_s) for at_s in (900.0, 920.0))
+    assert await collected(one, early, late) == 0
+    assert await collected(one, Complete(950.0)) == 0
+    assert await collected(other, Complete(910.0)) == 1
+    # The other one's pair of the same second as `late` was slow.
+    assert await collected(other, build.pair("slow", at_s=920.5), Complete(919.0)) == 1
+    assert await world.pairs() == 3
+    assert await collected(other, Complete(950.0)) == 3
+    # One that ended in order has said all.
+    other.close()
+    assert await collected(one, build.pair("last", at_s=960.0), Complete(990.0)) == 4
+    for writer in (one, writers[2]):
+        writer.close()
+
+
+async def test_pairs_of_a_router_that_says_nothing_are_complete_after_the_longest_exchange(world):
+    now = [1000.0]
+    collector = world.collector(clock=lambda: now[0], longest_exchange_s=30.0)
+    writer = SpoolWriter(world.root, "i1", FAST)
+    writer.append(build.pair("early", at_s=980.0))
+    while writer.waiting_bytes:
+        await asyncio.sleep(0.001)
+    for now_s, complete in ((1000.0, 0), (1011.0, 0), (1012.5, 1)):
+        now[0] = now_s
+        await collector._collect_due()
+        assert await _complete(world) == complete
+    writer.close()

@@ -80,7 +80,8 @@ def test_pairs_are_counted_by_experiment_and_analysis():
     known = analyses(block_s=2.0)
     rows = rows_of([build.pair("a"), build.pair("b", shadow=answer(body=b"0.7"))], known)
     ((key, state),) = rows.pairs.items()
-    assert key == ("experiment-1", known["experiment-1"].id)
+    # Of all blocks of two seconds that end by then.
+    assert key == ("experiment-1", known["experiment-1"].id, int(build.AT_S // 2 + 1) * 2_000_000)
     assert (state.pairs, state.block_us) == (2, 2_000_000)
     assert (state.answers.same, state.answers.differ) == (1, 1)
 

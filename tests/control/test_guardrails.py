@@ -25,6 +25,8 @@ from gnomon.testing.databases import migrated
 from gnomon.testing.requests import experiment_request, make_endpoint, make_model, shadow_mode
 
 SPAN = Span(build.AT_S, build.AT_S + 1000, 0.0, 1000.0)
+# After all pairs.
+SETTLED_US = int((build.AT_S + 1_100) * 1e6)
 SETTINGS = AnalysisSettings(rules=Rules(least_pairs=500), block_s=1.0)
 
 
@@ -79,7 +81,8 @@ async def saw(control, telemetry, judge, factor, *, differ_every=0):
         same = not differ_every or number % differ_every > 0
         state.add(pair, Comparison(same=same, reason="" if same else "body"))
     async with telemetry.writing() as connection:
-        await ingest.merge_pair_state(connection, record.id, analysis.id, state, 0.0)
+        await ingest.add_pairs(connection, record.id, analysis.id, SETTLED_US, state)
+        await ingest.settle_pairs(connection, SETTLED_US)
         key = {
             "endpoint_id": record.endpoint_id,
             "minute": 1,
@@ -146,6 +149,30 @@ async def test_a_test_on_a_busy_machine_is_contended_and_its_latency_rules_stay_
         judged = await judge.judge(record.id, [counted], SPAN)
         assert judged.is_contended is (busy > 10)
         assert judged.figures.verdict.status == expected
+
+
+async def test_pairs_that_may_still_get_slow_company_are_not_judged_until_the_test_is_over(
+    control, telemetry, judge, running
+):
+    await saw(control, telemetry, judge, 1.0)
+    record = await record_of(control)
+    # Of these the fast ones came first.
+    state = PairState(block_us=1_000_000)
+    for number in range(5_000):
+        at_s = build.AT_S + 1_200 + number / 20
+        state.add(build.pair(f"late {number}", at_s=at_s), Comparison(same=True))
+    async with telemetry.writing() as connection:
+        ends_us = int((build.AT_S + 1_500) * 1e6)
+        await ingest.add_pairs(
+            connection, record.id, (await judge.record(record.id)).id, ends_us, state
+        )
+    live = await judge.judge(record.id, [], SPAN)
+    assert (live.state.pairs, live.figures.pairs) == (25_000, 20_000)
+    assert live.figures.complete_s == pytest.approx(SETTLED_US / 1e6, abs=1)
+    assert {measure.pairs for measure in live.figures.measures} == {20_000}
+    over = await judge.judge(record.id, [], SPAN, is_over=True)
+    assert (over.state.pairs, over.figures.pairs) == (25_000, 25_000)
+    assert over.figures.complete_s is None
 
 
 async def test_settings_that_change_while_a_test_runs_begin_its_counts_anew(

@@ -19,6 +19,7 @@ STRUCTURES = {
     "(an answer)": frames.Answer,
     "barrier": frames.Barrier,
     "noise": frames.Noise,
+    "complete": frames.Complete,
 }
 
 

@@ -27,5 +27,5 @@ def test_every_simulated_share_that_is_held_to_the_bound_is_within_it():
     document = (DOCS / "statistics.md").read_text()
     table = document.partition("The sequences:")[2].partition("A t-test")[0]
     shares = [float(share) / 100 for share in re.findall(r"\| ([\d.]+)%", table)]
-    assert len(shares) == 9 * 3 + 3 * 2
+    assert len(shares) == 11 * 3 + 3 * 2
     assert max(shares) <= simulate.bound(2_000)

@@ -72,9 +72,64 @@ def test_the_typical_slow_down_is_numpys_mean_of_log_ratios_over_blocks():
 def test_too_few_blocks_are_inconclusive():
     found = slow_down(state_of(*drawn(1_000)))
     assert found.interval == Inconclusive(
-        "There are 49 complete blocks of 0.05 s with pairs, and it takes 100."
+        "There are 49 complete blocks of 0.05 s with 980 ratios, as even as 48 equal blocks; it "
+        "takes 100, and 1000 ratios."
     )
     assert found.change is not None
+
+
+def uneven(blocks, *, factor=1.5, failing_every=0):
+    """One block in ten has a hundred pairs, of a shadow that is slow then, the others have one."""
+    generator = np.random.default_rng(4)
+    state = PairState(BLOCK_US)
+    ratios = []
+    for block in range(blocks):
+        busy = block % 10 == 0
+        found = np.log(factor if busy else 1.0) + generator.normal(0, 0.1, 100 if busy else 1)
+        for number, ratio in enumerate(found):
+            fails = busy and failing_every and number % failing_every == 0
+            state.add(
+                pair(
+                    f"event-{block}-{number}",
+                    at_s=(block + (number + 0.5) / 200) * BLOCK_US / 1e6,
+                    production=answer(latency_us=1_000_000),
+                    shadow=answer(
+                        latency_us=round(1e6 * np.exp(ratio)), status=500 if fails else 200
+                    ),
+                ),
+                SAME,
+            )
+        ratios.append(found)
+    return state, ratios
+
+
+def test_a_shadow_that_is_slow_when_there_is_much_to_do_does_not_hide_behind_quiet_blocks():
+    state, ratios = uneven(2_001)
+    found = slow_down(state)
+    sizes, sums = (np.array([of(block) for block in ratios[:-1]]) for of in (len, np.sum))
+    mean = sums.sum() / sizes.sum()
+    deviation = np.sqrt(np.sum((sums - mean * sizes) ** 2) / (len(sizes) - 1))
+    margin = deviation * sequences.mean_margin(2_000, ALPHA) * 2_000 / sizes.sum()
+    assert found.change == pytest.approx(np.exp(mean), rel=1e-3)
+    assert found.change == pytest.approx(found.shadow / found.production, rel=1e-3)
+    assert found.interval.low == pytest.approx(np.exp(mean - margin), rel=1e-3)
+    assert found.interval.high == pytest.approx(np.exp(mean + margin), rel=1e-3)
+    assert 1.4 < found.interval.low < 1.448 < found.interval.high < 1.5
+
+
+def test_blocks_that_hold_nearly_all_pairs_are_counted_as_what_they_are():
+    state, _ = uneven(800)
+    reason = slow_down(state).interval.reason
+    assert reason.startswith("There are 799 complete blocks of 0.05 s with 8719 ratios, as even as")
+    assert "as even as 94 equal blocks; it takes 100" in reason
+
+
+def test_errors_under_load_do_not_hide_behind_quiet_blocks():
+    state, _ = uneven(2_001, failing_every=20)
+    assert error_rate(state).interval.low > 0.03
+    found = error_rate(state, BY_BLOCKS)
+    assert found.change == pytest.approx(0.046, abs=0.001)
+    assert "unlike those with few" in found.interval.reason
 
 
 def test_ratios_that_are_all_equal_are_inconclusive():

@@ -3,9 +3,10 @@ import pytest
 
 from gnomon.model.analysis import AnalysisSettings
 from gnomon.stats import sequences, simulate
-from gnomon.stats.blocks import LOG_UNIT
+from gnomon.stats.blocks import LOG_UNIT, Block, Settled
 from gnomon.stats.comparators import Comparison
-from gnomon.stats.measures import error_rate, slow_down
+from gnomon.stats.figures import Interval
+from gnomon.stats.measures import error_rate, slow_down, slow_down_of_blocks
 from gnomon.stats.ranked import Ranked
 from gnomon.stats.simulate import ALPHA, PAIRS_PER_BLOCK
 from gnomon.stats.state import PairState
@@ -24,7 +25,7 @@ def gated(process, runs, pairs):
 def test_the_truth_is_rarely_excluded_in_few_experiments(process):
     # 4,000 pairs are 200 blocks, half of which are looked at.
     found = gated(process, runs=100, pairs=4_000)
-    assert len(found) == (3 if process in ("autocorrelated", "bursty") else 9)
+    assert len(found) == (3 if process in ("autocorrelated", "bursty") else 11)
     wrong = {item.measure: item.false_exclusions for item in found}
     assert max(wrong.values()) <= simulate.bound(100), wrong
 
@@ -87,7 +88,7 @@ def test_a_look_at_the_slow_down_is_the_measure(truth):
         state.add(at(number, answer(latency_us=1_000_000), answer(latency_us=shadow_us)), SAME)
         # The first pair of a block completes the one before.
         blocks, others = divmod(number, PAIRS_PER_BLOCK)
-        if others or blocks < 100:
+        if others or blocks < 100 or number < 1_000:
             continue
         interval = slow_down(state, state.settled_with_open(), ALPHA).interval
         near = min(abs(interval.low - 1), abs(interval.high - 1)) < 2 / LOG_UNIT
@@ -95,6 +96,25 @@ def test_a_look_at_the_slow_down_is_the_measure(truth):
             checked += 1
             assert looks[blocks - 1] == (not interval.low <= 1 <= interval.high)
     assert checked > 80
+
+
+def test_a_look_at_uneven_blocks_is_the_measure():
+    generator = np.random.default_rng(5)
+    sizes = np.where(generator.random(600) < 0.1, 20, 4)
+    ratios = generator.normal(0.05, 0.4, (1, sizes.sum()))
+    looks = simulate.block_sum_looks(ratios, sizes, 0.0)[0]
+    assert looks.any()
+    assert not looks.all()
+    settled = Settled()
+    for block, sums in enumerate(np.split(ratios[0], np.cumsum(sizes)[:-1])):
+        settled.add(Block(len(sums), round(float(sums.sum()) * LOG_UNIT)))
+        _, interval = slow_down_of_blocks(settled, BLOCK_US, ALPHA)
+        excludes = isinstance(interval, Interval) and not interval.low <= 1 <= interval.high
+        if not excludes and isinstance(interval, Interval):
+            near = min(abs(interval.low - 1), abs(interval.high - 1)) < 2 / LOG_UNIT
+            assert near or not looks[block]
+        else:
+            assert looks[block] == excludes
 
 
 def test_a_look_at_a_rate_is_the_sequence():

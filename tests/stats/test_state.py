@@ -1,12 +1,13 @@
 import math
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnomon.model.analysis import AnalysisSettings
 from gnomon.stats.analysis import summarise
-from gnomon.stats.blocks import LOG_UNIT
+from gnomon.stats.blocks import LOG_UNIT, Moments, Wide
 from gnomon.stats.comparators import Comparison
 from gnomon.stats.histogram import bucket_of
 from gnomon.stats.state import PairState, decode, encode
@@ -92,12 +93,15 @@ def test_pairs_are_put_into_blocks_by_their_time():
 def test_settling_keeps_what_is_needed_of_complete_blocks():
     slow = {"latency_us": 3000}
     state = state_of(*[(made(n, at_s=1000 + n / 4, shadow=slow), SAME) for n in range(12)])
-    state.settle(1001.9)
+    state.settle(1_001_900_000)
     assert set(state.blocks) == {1001, 1002}
     mean = round(math.log(3000) * LOG_UNIT) - round(math.log(1500) * LOG_UNIT)
     settled = state.settled
-    assert (settled.ratios, settled.log_ratio) == (1, mean)
-    assert settled.log_ratio_squared == mean * mean
+    moments = settled.ratios_by_block
+    assert (moments.blocks, moments.ratios, moments.log_ratio) == (1, 4, 4 * mean)
+    assert moments.ratios_squared.value == 16
+    assert moments.product.value == 16 * mean
+    assert moments.log_ratio_squared.value == 16 * mean * mean
     assert settled.differ == {0: 1}
 
 
@@ -108,17 +112,43 @@ def test_settling_early_or_late_is_the_same_in_the_end():
     early = PairState(BLOCK_US)
     for entry, comparison in entries:
         early.add(entry, comparison)
-        early.settle(entry.at_s)
+        early.settle(int(entry.at_s * 1e6))
     late = state_of(*entries)
     assert early.settled_with_open() == late.settled_with_open()
-    late.settle(2000)
-    early.settle(2000)
+    late.settle(2_000_000_000)
+    early.settle(2_000_000_000)
     assert early == late
 
 
 def test_the_newest_block_does_not_count_until_it_is_complete():
     state = state_of((made(1, at_s=1000.5), SAME), (made(2, at_s=1001.5), SAME))
-    assert state.settled_with_open().ratios == 1
+    assert state.settled_with_open().ratios_by_block.blocks == 1
+
+
+@given(st.lists(st.integers(-(10**14), 10**14)), st.lists(st.integers(-(10**14), 10**14)))
+def test_sums_that_exceed_64_bits_are_exact_and_can_be_stored(some, others):
+    sums = []
+    for numbers in (some, others):
+        wide = Wide()
+        for number in numbers:
+            wide.add(number * abs(number))
+        sums.append(msgspec.msgpack.decode(msgspec.msgpack.encode(wide), type=Wide))
+    sums[0].merge(sums[1])
+    assert sums[0].value == sum(number * abs(number) for number in some + others)
+
+
+def test_blocks_that_an_earlier_version_kept_begin_anew():
+    state = state_of(*[(made(n, at_s=1000 + n / 4), SAME) for n in range(8)])
+    state.settle(1_001_000_000)
+    stored = msgspec.msgpack.decode(encode(state))
+    del stored["complete_us"]
+    del stored["settled"]["ratios_by_block"]
+    stored["settled"] |= {"ratios": 1, "log_ratio": 5, "log_ratio_squared": 25}
+    found = decode(msgspec.msgpack.encode(stored))
+    assert (found.pairs, found.settled.ratios_by_block) == (8, Moments())
+    found.settle(1_002_000_000)
+    assert found.settled.ratios_by_block.blocks == 1
+    assert found.settled.differ == {0: 2}
 
 
 def test_what_differs_is_counted_by_path_and_the_worst_are_remembered():

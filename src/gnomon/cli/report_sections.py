@@ -7,6 +7,7 @@ From the report's JSON alone; figures are worded by `report_texts`, what counts 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from gnomon.cli.report_texts import (
@@ -91,6 +92,9 @@ def _rules(analysis: dict[str, Any]) -> Section:
             f"Each interval holds at all times at once with {percent(max(confidences))}, however "
             "often one looks."
         )
+    if analysis["complete_s"] is not None:
+        moment = datetime.fromtimestamp(analysis["complete_s"], UTC).strftime("%H:%M:%SZ")
+        lines.append(f"Of pairs from before {moment}: answers to later requests may still come.")
     if analysis["is_contended"]:
         lines.append("Production and shadow shared a machine that was busy (contended).")
     return Section(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,18 +17,28 @@ from gnomon.collector.comparator import UserComparator
 from gnomon.collector.labels import label_keys
 from gnomon.collector.plan import Analyses, experiments_of, rows_of
 from gnomon.spool import segment
-from gnomon.spool.frames import Frame
+from gnomon.spool.frames import Complete, Frame
 from gnomon.spool.sealing import FrameOpener
 from gnomon.store.database import Database
 from gnomon.store.telemetry import ingest
 
-_ROW_KINDS = frozenset({segment.METRICS, segment.PAIR, segment.NOISE})
+_ROW_KINDS = frozenset({segment.METRICS, segment.PAIR, segment.NOISE, segment.COMPLETE})
 # One transaction: some MiB of frames in memory, and a lock held for well under a second.
 _BATCH_FRAMES = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
 # What is compared of what comes faster than it can be: where so much waits, one pair in ten.
 _MANY_BYTES = 32 * 1024 * 1024
 _COMPARED_OF = 10
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Where a segment was read to, and up to when all that its writer had to say of requests is
+    applied (epoch seconds; 0 if it did not say).
+    """
+
+    offset: int
+    complete_s: float
 
 
 class AnalysesOf(Protocol):
@@ -60,38 +71,40 @@ async def apply_rows(
     path: Path,
     offset: int,
     analyses_of: AnalysesOf,
-    settled_before_s: float,
     opener: FrameOpener,
     users: Mapping[str, UserComparator],
     waiting_elsewhere: Callable[[], int],
-) -> segment.SegmentReader:
-    """Apply what segment `number` holds behind `offset`; gives the reader, at the segment's end.
+) -> Applied:
+    """Apply what segment `number` holds behind `offset`.
 
-    The committed offset may stand before that of the reader, by frames that become no rows. No
-    pair from before `settled_before_s` is in any spool. `waiting_elsewhere` gives how many bytes of
-    other segments were not read yet.
+    The committed offset may stand before that which was read, by frames that become no rows.
+    `waiting_elsewhere` gives how many bytes of other segments were not read yet.
     """
+    complete_s = 0.0
     reader = segment.SegmentReader(path, offset, _ROW_KINDS, opener)
     frames_left = batches(reader)
     while (frames := await asyncio.to_thread(next, frames_left, None)) is not None:
-        analyses = await analyses_of(experiments_of(frames))
+        rows_from = [frame for frame in frames if not isinstance(frame, Complete)]
+        said_s = max((frame.at_s for frame in frames if isinstance(frame, Complete)), default=0.0)
+        complete_s = max(complete_s, said_s)
+        if not rows_from:
+            continue
+        analyses = await analyses_of(experiments_of(rows_from))
         waiting_bytes = reader.size_bytes - reader.offset + waiting_elsewhere()
         share = compared_of(waiting_bytes)
         keys = await label_keys(database, reader.wrapped_keys, opener)
-        rows = await asyncio.to_thread(rows_of, frames, analyses, share, users, keys.hashes)
+        rows = await asyncio.to_thread(rows_of, rows_from, analyses, share, users, keys.hashes)
         async with database.writing() as connection:
             await ingest.add_metric_counts(connection, rows.counts)
             await ingest.add_metric_histograms(connection, rows.histograms)
-            for (experiment_id, analysis_id), state in rows.pairs.items():
-                await ingest.merge_pair_state(
-                    connection, experiment_id, analysis_id, state, settled_before_s
-                )
+            for part, state in rows.pairs.items():
+                await ingest.add_pairs(connection, *part, state)
             for experiment_id, wrapped in keys.new.items():
                 await ingest.add_label_key(connection, experiment_id, wrapped)
             await ingest.set_position(
                 connection, incarnation_id, number, reader.offset, objects_done=False
             )
-    return reader
+    return Applied(reader.offset, complete_s)
 
 
 def compared_of(waiting_bytes: int) -> int:

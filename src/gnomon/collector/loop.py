@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -25,6 +26,7 @@ from gnomon.collector.capture import Captures
 from gnomon.collector.comparator import UserComparator
 from gnomon.collector.objects import Written, write_objects
 from gnomon.collector.rests import Rests
+from gnomon.errors import exhaustion
 from gnomon.objects.roles import Roles
 from gnomon.spool import incarnation
 from gnomon.spool.incarnation import SegmentFile, incarnations, is_alive, segments
@@ -34,6 +36,8 @@ from gnomon.store.telemetry import ingest, queries
 
 # How often (s) the spool is looked at: half of what a user waits for a figure to move.
 _POLL_S = 0.2
+# How often (s) at most pairs are settled.
+_SETTLED_S = 1.0
 # From a request's arrival to its pair on disk, at most: production's time limit, the shadow's after
 # it, and some for the disk.
 LONGEST_EXCHANGE_S = 150.0
@@ -79,8 +83,10 @@ class Collector:
         self._ended: set[str] = set()
         # How far open segments were read: past what is committed, where no rows were found.
         self._read: dict[tuple[str, int], int] = {}
-        # No pair from before this moment (epoch seconds) is left in any spool.
+        # No pair from before this moment (epoch seconds) is left in any spool: settled up to here.
         self._complete_s = 0.0
+        # By incarnation: up to when it has said all.
+        self._said_s: dict[str, float] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Collect until `stop` is set. No error of one incarnation ends it."""
@@ -113,9 +119,30 @@ class Collector:
         for directory in found:
             if self._incarnations.is_due(directory.name):
                 await self._try(directory)
-        if self._incarnations.are_none:
-            # A pair bears the time at which its request came, and is spooled when both are through.
-            self._complete_s = max(self._complete_s, began_s - self._longest_exchange_s)
+        await self._settle(began_s, found)
+
+    async def _settle(self, began_s: float, found: list[Path]) -> None:
+        """Let pairs be judged of whose time all are there. `found` were all at `began_s`."""
+        if not self._incarnations.are_none:
+            return
+        # A pair bears the time at which its request came, and is spooled when both are through:
+        # when that is, a router says, or else nothing takes longer than the longest exchange.
+        self._said_s = {one.name: self._said_s.get(one.name, 0.0) for one in found}
+        said_s = (self._said_s[one.name] for one in found if _has_pairs(one))
+        complete_s = max(min([began_s, *said_s]), began_s - self._longest_exchange_s)
+        if complete_s < self._complete_s + _SETTLED_S:
+            return
+        before_us = int(complete_s * 1e6)
+        try:
+            async with self._database.reading() as connection:
+                are_waiting = await queries.has_pairs_before(connection, before_us)
+            if are_waiting:
+                async with self._database.writing() as connection:
+                    await ingest.settle_pairs(connection, before_us)
+        except Exception as error:  # noqa: BLE001 - the loop's end; it is tried again
+            self._log.warning("pairs_not_settled", reason=str(exhaustion(error) or error))
+        else:
+            self._complete_s = complete_s
 
     async def _try(self, directory: Path) -> None:
         try:
@@ -159,19 +186,20 @@ class Collector:
     async def _apply(self, incarnation_id: str, segment: SegmentFile, committed: int) -> None:
         key = (incarnation_id, segment.number)
         offset = max(committed, self._read.get(key, 0))
-        reader = await apply_rows(
+        applied = await apply_rows(
             self._database,
             incarnation_id,
             segment.number,
             segment.path,
             offset,
             self._analyses_of,
-            self._complete_s,
             self._opener,
             self._users,
             lambda: self._waiting_bytes(but=key),
         )
-        self._read[key] = reader.offset
+        self._read[key] = applied.offset
+        said_s = self._said_s.get(incarnation_id, 0.0)
+        self._said_s[incarnation_id] = max(said_s, applied.complete_s)
 
     def _waiting_bytes(self, but: tuple[str, int]) -> int:
         """What was not read yet of all segments in the spool but one."""
@@ -253,7 +281,13 @@ class Collector:
             )
             if is_written:
                 await ingest.forget_positions(connection, directory.name)
+        # No more pairs come of it.
+        self._said_s[directory.name] = math.inf
         self._ended.add(directory.name)
         if is_written:
             await asyncio.to_thread(shutil.rmtree, directory)
             self._ended.discard(directory.name)
+
+
+def _has_pairs(directory: Path) -> bool:
+    return not directory.name.startswith(incarnation.CONTROL_PREFIX)

@@ -26,22 +26,25 @@ from gnomon.stats.state import Answers, PairState, encode
 log = structlog.get_logger()
 
 _MINUTE_S = 60
+# Pairs are kept apart until those that came as early are all there, in parts of whole blocks that
+# last so long at least.
+_PART_US = 2_000_000
 _NOT_COMPARED = Comparison(same=None, reason="not_compared")
 _NOT_COUNTED = "not_counted"
 
+# Experiment, analysis, and when (epoch microseconds) the blocks end that the pairs are of.
+Part = tuple[str, str, int]
 # By experiment: how its pairs are compared and counted.
 Analyses = Mapping[str, AnalysisRecord]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the metric tables, as their columns, with distinct keys; and what is kept of pairs,
-    by experiment and analysis.
-    """
+    """Rows of the metric tables, as their columns, with distinct keys; and what pairs left."""
 
     counts: list[dict[str, Any]]
     histograms: list[dict[str, Any]]
-    pairs: dict[tuple[str, str], PairState]
+    pairs: dict[Part, PairState]
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,17 @@ class _Compared:
     hashed: LabelOf | None
 
     @property
-    def key(self) -> tuple[str, str]:
-        return self.frame.experiment_id, self.analysis.id
+    def key(self) -> Part:
+        part_us = -(-_PART_US // self._block_us) * self._block_us
+        ends_us = (int(self.frame.at_s * 1e6) // part_us + 1) * part_us
+        return self.frame.experiment_id, self.analysis.id, ends_us
+
+    @property
+    def _block_us(self) -> int:
+        return round(self.analysis.settings.block_s * 1e6)
 
     def empty(self) -> PairState:
-        return PairState(block_us=round(self.analysis.settings.block_s * 1e6))
+        return PairState(self._block_us)
 
     def add_to(self, state: PairState) -> None:
         if isinstance(self.frame, Pair):
@@ -128,13 +137,13 @@ def _metrics_of(pair: Pair, comparison: Comparison) -> Metrics:
     return Metrics([delta])
 
 
-def _states(compared: list[_Compared]) -> dict[tuple[str, str], PairState]:
+def _states(compared: list[_Compared]) -> dict[Part, PairState]:
     """What is kept of them all, which can be stored.
 
     What models answer is anybody's bytes: where one of them cannot be counted, or not be stored,
     each is tried by itself, and that one is unknown.
     """
-    states: dict[tuple[str, str], PairState] = {}
+    states: dict[Part, PairState] = {}
     try:
         for one in compared:
             if one.key not in states:

@@ -41,6 +41,7 @@ class Judged:
 
     record: AnalysisRecord
     is_contended: bool
+    # Of all pairs; figures are of complete blocks until the experiment is over.
     state: PairState
     figures: Analysis
     progress: list[dict[str, Any]]
@@ -66,10 +67,18 @@ class Judge:
         return default_record(experiment_id, self.defaults, self.guardrails)
 
     async def judge(
-        self, experiment_id: str, shadow: Sequence[InstanceMetrics], span: Span | None
+        self,
+        experiment_id: str,
+        shadow: Sequence[InstanceMetrics],
+        span: Span | None,
+        *,
+        is_over: bool = False,
     ) -> Judged:
         """The analysis as of now. `shadow` is what was counted for the shadow variant in the whole
         test, which ran for `span`.
+
+        Of what is not over, blocks are judged from which no pair is missing: the last ones to come
+        are those of slow answers.
         """
         record = await self.record(experiment_id)
         seconds = span.seconds if span else 0.0
@@ -84,12 +93,21 @@ class Judge:
                 found = await queries.metrics(connection, scope)
                 shadow = [one for one in found if one.variant_id in variants]
             pairs = await queries.pair_state(connection, experiment_id, record.id)
+            complete = pairs
+            if not is_over:
+                complete = await queries.complete_pairs(connection, experiment_id, record.id)
             progress = await queries.pair_progress_of(connection, experiment_id, record.id)
-        if pairs is None:
-            pairs = PairState(block_us=round(record.settings.block_s * 1e6))
+        none = PairState(block_us=round(record.settings.block_s * 1e6))
         counts = summed(shadow)
         return await asyncio.to_thread(
-            _judged, record, pairs, progress, copies(counts), is_contended(counts), seconds
+            _judged,
+            record,
+            pairs or none,
+            complete or none,
+            progress,
+            copies(counts),
+            is_contended(counts),
+            seconds,
         )
 
 
@@ -122,6 +140,7 @@ def copies(counts: Mapping[str, float]) -> Copies:
 def _judged(
     record: AnalysisRecord,
     pairs: PairState,
+    complete: PairState,
     progress: Sequence[Progress],
     counts: Copies,
     contended: bool,
@@ -131,7 +150,7 @@ def _judged(
     from gnomon.stats.verdict import Circumstances, rule_alpha  # noqa: PLC0415
 
     figures = summarise(
-        pairs,
+        complete,
         record.settings,
         Circumstances(
             copies_sampled=counts.sampled,
@@ -143,14 +162,15 @@ def _judged(
     rules = figures.verdict.rules
     alpha = rule_alpha(record.settings) if rules else record.settings.alpha
     points = [_point(one, pairs.block_us, alpha) for one in progress]
-    newest = Progress(_newest_s(pairs), pairs.pairs, pairs.settled_with_open())
-    if pairs.pairs and (not points or points[-1]["at_s"] < newest.at_s):
+    newest = Progress(_newest_s(complete), complete.pairs, complete.settled_with_open())
+    if complete.pairs and (not points or points[-1]["at_s"] < newest.at_s):
         points.append(_point(newest, pairs.block_us, alpha))
     return Judged(record, contended, pairs, figures, points)
 
 
 def _newest_s(pairs: PairState) -> float:
-    return max(pairs.blocks, default=0) * pairs.block_us / 1e6
+    newest_us = max(pairs.blocks, default=0) * pairs.block_us
+    return max(newest_us, pairs.complete_us) / 1e6
 
 
 def _point(progress: Progress, block_us: int, alpha: float) -> dict[str, Any]:

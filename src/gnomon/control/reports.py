@@ -21,6 +21,7 @@ from gnomon.store.database import Database
 from gnomon.store.state.instances import events_of, instance_events, instances_of
 from gnomon.store.telemetry import queries
 
+_ENDED = ("Completed", "Cancelled")
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -56,7 +57,9 @@ class Reports:
         production_id = plan.former.production[0].id if plan.former else ""
         seconds = span.seconds if span else 0.0
         of_shadow = [m for m in found if m.variant_id == plan.shadow.variant_id]
-        judged = await self._judge.judge(record.id, of_shadow, span)
+        judged = await self._judge.judge(
+            record.id, of_shadow, span, is_over=record.status in _ENDED
+        )
         return {
             "experiment": {
                 "name": record.name,

@@ -27,6 +27,7 @@ from gnomon.router.ejection import Ejections
 from gnomon.router.exchange import Client, EventIds, Exchange, Outcome
 from gnomon.router.instance import LiveInstance, LiveVariant
 from gnomon.router.mirror import Mirror
+from gnomon.router.open_requests import OpenRequests
 from gnomon.router.read_budget import ReadBudget
 from gnomon.router.recording import Recording
 from gnomon.router.records import Records
@@ -60,6 +61,7 @@ class DataPlane:
     ) -> None:
         self.date = b""
         self.max_answer_bytes = settings.max_answer_bytes
+        self.open = OpenRequests()
         self.mirror = Mirror(settings, random, ejections, read_budget, self._copy_ended)
         self._repeats = Repeats(settings, random, self.mirror, read_budget, self._repeat_ended)
         self._settings = settings
@@ -81,6 +83,8 @@ class DataPlane:
             captures = tuple(c for c in captures if c.share >= 1 or self._draw() < c.share)
         exchange = Exchange(entry, client, request, self._next_id(), at_s, began_s, captures)
         entry.open += 1
+        if entry.experiment_id:
+            self.open.begin(at_s)
         variant = self._variant(entry, request)
         if isinstance(variant, RuntimeFailure):
             self._refuse(exchange, client, variant)
@@ -317,7 +321,7 @@ class DataPlane:
             exchange.is_recorded = True
             return
         self.mirror.release(exchange)
-        exchange.entry.left()
+        self._leave(exchange)
 
     # --- Errors -------------------------------------------------------------------------------
 
@@ -351,8 +355,13 @@ class DataPlane:
     def _refuse(self, exchange: Exchange, client: Client, failure: RuntimeFailure) -> None:
         """End an exchange that reaches no instance."""
         exchange.client = None
-        exchange.entry.left()
+        self._leave(exchange)
         self._answer(client, exchange, failure, None)
+
+    def _leave(self, exchange: Exchange) -> None:
+        if exchange.entry.experiment_id:
+            self.open.end(exchange.at_s)
+        exchange.entry.left()
 
 
 class _Production(Call):

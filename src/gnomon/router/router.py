@@ -37,6 +37,7 @@ from gnomon.router.routes import RoutingTable
 from gnomon.router.seal import Seal
 from gnomon.router.totals import Totals
 from gnomon.settings import AwsSettings, RouterSettings
+from gnomon.spool.frames import Complete
 
 # Deadlines and idle connections are looked at this often (s): they are seconds long.
 _SWEEP_INTERVAL_S = 0.1
@@ -311,6 +312,8 @@ class Router:
         self._routes.count_in_flight()
         self._counters.flush(now_s)
         self._barriers.check()
+        if self._routes.has_tests:
+            self._spool.append(Complete(self._plane.open.complete_s(now_s)))
         self._see_spool()
         if self._access_log is not None:
             self._access_log.flush()

@@ -207,9 +207,15 @@ class RoutingTable:
         self._make_instance = make_instance
         self._counters = counters
         self._leaving: set[LiveInstance] = set()
+        self._under_test: set[str] = set()
         # Those that are in use: with 10,000 endpoints that rest, looking at each would cost more
         # than the requests to the others (the bench `endpoints` shows it).
         self._awake: dict[LiveInstance, LiveEndpoint] = {}
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether any endpoint is under a test."""
+        return bool(self._under_test)
 
     def specs(self) -> tuple[Endpoint, ...]:
         """The snapshot's entries as they were applied."""
@@ -218,6 +224,10 @@ class RoutingTable:
     def apply(self, spec: Endpoint) -> LiveEndpoint:
         """Make the endpoint what `spec` says; what it keeps of instances goes on undisturbed."""
         endpoint = self.by_id.get(spec.id)
+        if spec.experiment is not None:
+            self._under_test.add(spec.id)
+        else:
+            self._under_test.discard(spec.id)
         if endpoint is not None:
             if spec.frame_key is None and spec.kms_key == endpoint.spec.kms_key:
                 # Control could not have one. What it had before is as good.
@@ -235,6 +245,7 @@ class RoutingTable:
     def remove(self, endpoint_id: str) -> None:
         """Forget the endpoint; requests that it has still end."""
         endpoint = self.by_id.pop(endpoint_id, None)
+        self._under_test.discard(endpoint_id)
         if endpoint is None:
             return
         if self.by_path.get(endpoint.path) is endpoint:

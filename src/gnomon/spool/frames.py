@@ -96,4 +96,10 @@ class Barrier(msgspec.Struct, frozen=True, tag="barrier", array_like=True):
     at_s: float
 
 
-Frame = Metrics | Exchange | Pair | Barrier | Noise
+class Complete(msgspec.Struct, frozen=True, tag="complete", array_like=True):
+    """All that this incarnation had to say of requests from before `at_s` stands before this."""
+
+    at_s: float
+
+
+Frame = Metrics | Exchange | Pair | Barrier | Noise | Complete

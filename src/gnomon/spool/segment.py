@@ -8,8 +8,8 @@ closed. All numbers in it are little-endian:
 
 The kind says what the payload holds, so that a reader passes over what it does not want without
 decoding it: 1 metrics, 2 exchange, 3 pair, 4 barrier, 5 sealed exchange, 6 sealed pair, 7 noise,
-8 sealed noise. The payload is the MessagePack of the structure in `frames`, which of a sealed one
-`sealing` closed. The checksum is the CRC-32 of version, kind, length and payload.
+8 sealed noise, 9 complete. The payload is the MessagePack of the structure in `frames`, which of a
+sealed one `sealing` closed. The checksum is the CRC-32 of version, kind, length and payload.
 
 A file may end in the middle of a frame: the writer was killed, or is writing. Such a torn tail is
 expected, told and counted; a frame that is whole but of an unknown version is an error.
@@ -27,20 +27,21 @@ from typing import BinaryIO
 import msgspec
 
 from gnomon.errors import GnomonError
-from gnomon.spool.frames import Barrier, Exchange, Frame, Metrics, Noise, Pair
+from gnomon.spool.frames import Barrier, Complete, Exchange, Frame, Metrics, Noise, Pair
 from gnomon.spool.sealing import FrameOpener, NotSealed, wrapped_key
 
 MAGIC = b"GNOMONSP"
 FILE_VERSION = 1
 FRAME_VERSION = 1
 
-METRICS, EXCHANGE, PAIR, BARRIER, NOISE = 1, 2, 3, 4, 7
+METRICS, EXCHANGE, PAIR, BARRIER, NOISE, COMPLETE = 1, 2, 3, 4, 7, 9
 KIND_OF: dict[type[Frame], int] = {
     Metrics: METRICS,
     Exchange: EXCHANGE,
     Pair: PAIR,
     Barrier: BARRIER,
     Noise: NOISE,
+    Complete: COMPLETE,
 }
 SEALED_OF = {EXCHANGE: 5, PAIR: 6, NOISE: 8}
 _OPENED_OF = {sealed: kind for kind, sealed in SEALED_OF.items()}

@@ -48,6 +48,7 @@ _KIND_NAMES = {
     segment.PAIR: "pair",
     segment.NOISE: "noise",
     segment.BARRIER: "barrier",
+    segment.COMPLETE: "complete",
 }
 
 

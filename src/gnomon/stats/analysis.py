@@ -43,6 +43,7 @@ def summarise(
     numbers = state.task.numbers
     return Analysis(
         pairs=state.pairs,
+        complete_s=state.complete_us / 1e6 if state.complete_us and not state.blocks else None,
         compared=answers.compared,
         same=answers.same,
         noise_compared=state.noise.compared,

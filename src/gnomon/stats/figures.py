@@ -124,9 +124,12 @@ class WorstPair(msgspec.Struct, frozen=True):
 
 
 class Analysis(msgspec.Struct, frozen=True):
-    """All that a report says of an experiment's pairs."""
+    """All that a report says of an experiment's pairs, which came before `complete_s` (epoch
+    seconds): of later ones slow answers may be missing. None where all are there.
+    """
 
     pairs: int
+    complete_s: float | None
     compared: int
     same: int
     noise_compared: int

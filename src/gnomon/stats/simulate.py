@@ -52,6 +52,16 @@ _DEPENDENT = frozenset({"autocorrelated", "bursty"})
 # Shares of failed and of differing answers, of both variants.
 _ERROR_RATE = 0.02
 _DISAGREEMENT = 0.10
+# Uneven blocks: which part of them is busy, with how many pairs, and their log ratio (a factor of
+# 1.5).
+_BUSY = 0.1
+_BUSY_PAIRS = 100
+_BUSY_RATIO = math.log(1.5)
+# Blocks of one pair: the part of shadows at a deadline, which is 1,000 times what is usual, and
+# what log ratios vary by beside.
+_DEADLINES = 0.01
+_DEADLINE_RATIO = math.log(1_000)
+_SPREAD = 0.3
 
 
 @dataclass(frozen=True)
@@ -187,6 +197,9 @@ def _looks(
     """(measure, is by blocks, whether the sequence ever excluded, whether the t-test did)."""
     ratios = log_ratios(process, generator, shape)
     yield "slow_down", True, _ever(slow_down_looks(ratios, 0.0)), _t_test(ratios)
+    # Blocks of one pair are longer than no run.
+    yield "slow_down, uneven blocks", False, _uneven(ratios, generator), _t_test(ratios)
+    yield "slow_down, blocks of one pair", False, _single(ratios, generator), _t_test(ratios)
     latencies, shadow_latencies = (_latent(process, generator, shape) for _ in range(2))
     for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
         sides = [side <= ndtri(share) for side in (latencies, shadow_latencies)]
@@ -242,18 +255,51 @@ def _median(process: ProcessName) -> float:
 
 
 def slow_down_looks(ratios: Floats, truth: float, alpha: float = ALPHA) -> Flags:
-    """By block, whether the mean log ratio of blocks is not `truth` (`measures.slow_down`)."""
-    runs, pairs = ratios.shape
-    means = ratios.reshape(runs, pairs // PAIRS_PER_BLOCK, PAIRS_PER_BLOCK).mean(axis=2)
-    count = np.arange(1, means.shape[1] + 1)
-    mean = np.cumsum(means, axis=1) / count
-    variance = np.maximum(np.cumsum(means * means, axis=1) - mean * mean * count, 0.0) / np.maximum(
-        count - 1, 1
+    """By block, whether the mean log ratio is not `truth`, where blocks have PAIRS_PER_BLOCK."""
+    sizes = np.full(ratios.shape[1] // PAIRS_PER_BLOCK, PAIRS_PER_BLOCK)
+    return block_sum_looks(ratios, sizes, truth, alpha)
+
+
+def block_sum_looks(
+    ratios: Floats, sizes: npt.NDArray[np.int_], truth: float, alpha: float = ALPHA
+) -> Flags:
+    """The same for blocks of these numbers of pairs (`measures.slow_down_of_blocks`)."""
+    ends = np.cumsum(sizes)
+    total = np.cumsum(ratios, axis=1)[:, ends - 1]
+    sums = np.diff(total, axis=1, prepend=0.0)
+    count = np.arange(1, len(sizes) + 1)
+    squares = np.cumsum(sizes * sizes)
+    mean = total / ends
+    spread = (
+        np.cumsum(sums * sums, axis=1)
+        - 2 * mean * np.cumsum(sizes * sums, axis=1)
+        + mean * mean * squares
     )
-    margin = np.array([sequences.mean_margin(t, alpha) for t in count])
-    excluded: Flags = np.abs(mean - truth) > np.sqrt(variance) * margin
-    excluded[:, : measures.LEAST_BLOCKS - 1] = False
+    deviation = np.sqrt(np.maximum(spread, 0.0) / np.maximum(count - 1, 1))
+    margin = np.array([sequences.mean_margin(t, alpha) for t in count.tolist()]) * count / ends
+    excluded: Flags = np.abs(mean - truth) > deviation * margin
+    is_early = (ends * ends < measures.LEAST_BLOCKS * squares) | (ends < measures.LEAST_RATIOS)
+    excluded[:, is_early] = False
     return excluded
+
+
+def _uneven(ratios: Floats, generator: np.random.Generator) -> Flags:
+    """One block in ten is busy, has a hundred pairs, and is slow; the others have one pair."""
+    sizes = np.where(generator.random(ratios.shape[1]) < _BUSY, _BUSY_PAIRS, 1)
+    sizes = sizes[np.cumsum(sizes) <= ratios.shape[1]]
+    is_busy = np.repeat(sizes > 1, sizes)
+    ratios = ratios[:, : len(is_busy)] + _BUSY_RATIO * is_busy
+    pairs = _BUSY * _BUSY_PAIRS
+    truth = _BUSY_RATIO * pairs / (pairs + 1 - _BUSY)
+    return _ever(block_sum_looks(ratios, sizes, truth))
+
+
+def _single(ratios: Floats, generator: np.random.Generator) -> Flags:
+    """One pair in each block, and some shadows at a deadline."""
+    late = generator.random(ratios.shape) < _DEADLINES
+    ratios = _SPREAD * ratios + _DEADLINE_RATIO * late
+    sizes = np.ones(ratios.shape[1], dtype=np.int_)
+    return _ever(block_sum_looks(ratios, sizes, _DEADLINES * _DEADLINE_RATIO))
 
 
 def quantile_looks(at_or_below: Flags, share: float, alpha: float) -> Flags:

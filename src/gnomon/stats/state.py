@@ -148,6 +148,8 @@ class PairState(msgspec.Struct):
     # What a user's comparator raised last, and with a pair of when (epoch seconds).
     raised: tuple[float, str] = (0.0, "")
     sizes: Sizes = msgspec.field(default_factory=Sizes)
+    # Up to when blocks were settled, in epoch microseconds.
+    complete_us: int = 0
 
     def add(
         self, pair: Pair, comparison: Comparison, hashed: Callable[[str], str] | None = None
@@ -215,16 +217,18 @@ class PairState(msgspec.Struct):
         self.settled.merge(other.settled)
         self.raised = max(self.raised, other.raised)
         self.sizes.merge(other.sizes)
+        self.complete_us = max(self.complete_us, other.complete_us)
 
-    def settle(self, before_s: float) -> None:
-        """Settle the blocks that end by `before_s` (epoch seconds).
+    def settle(self, before_us: int) -> None:
+        """Settle the blocks that end by `before_us` (epoch microseconds).
 
         Whoever calls knows that no state that is still to be merged has a pair of theirs: else the
         rest of a block would count as another block.
         """
-        last = int(before_s * 1e6) // self.block_us
+        last = before_us // self.block_us
         for index in sorted(index for index in self.blocks if index < last):
             self.settled.add(self.blocks.pop(index))
+        self.complete_us = max(self.complete_us, last * self.block_us)
 
     def settled_with_open(self) -> Settled:
         """What is settled, and the open blocks as if they were, but for the newest: it may grow."""

@@ -113,7 +113,7 @@ def _measurings(
 
 def _blocks(name: RuleName, blocks: Settled, settings: AnalysisSettings) -> int | None:
     if name == "slow_down":
-        return blocks.ratios
+        return blocks.ratios_by_block.blocks
     if settings.dependence == "pairs" or name == "p99":
         return None
     of_rate = blocks.only_shadow_failed if name == "error_rate" else blocks.differ

@@ -98,7 +98,9 @@ async def pair_up(database, minute, experiment, analysis="a"):
         await ingest.add_metric_counts(connection, [row])
         state = PairState(1_000_000, pairs=1)
         state.blocks = {minute * 60: Block(pairs=1, ratios=1), minute * 60 + 1: Block()}
-        await ingest.merge_pair_state(connection, experiment, analysis, state, 0.0)
+        ends_us = (minute * 60 + 2) * 1_000_000
+        await ingest.add_pairs(connection, experiment, analysis, ends_us, state)
+        await ingest.settle_pairs(connection, ends_us)
         await ingest.add_label_key(connection, experiment, b"wrapped")
         await ingest.add_barrier(connection, f"end of {experiment}", "router", minute * 60.0)
 

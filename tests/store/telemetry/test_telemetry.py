@@ -118,33 +118,43 @@ def _state(*event_ids, at_s=build.AT_S):
     return state
 
 
+def _us(after_s):
+    return int((build.AT_S + after_s) * 1e6)
+
+
 async def test_what_is_kept_of_pairs_is_merged_for_each_analysis(database):
     for analysis, states in (("a", (_state("1"), _state("2", "3"))), ("b", (_state("4"),))):
         for state in states:
             async with database.writing() as connection:
-                await ingest.merge_pair_state(connection, "x1", analysis, state, 0.0)
+                await ingest.add_pairs(connection, "x1", analysis, _us(1), state)
     async with database.reading() as connection:
         assert await queries.pair_state(connection, "x1", "a") == _state("1", "2", "3")
         assert (await queries.pair_state(connection, "x1", "b")).pairs == 1
         assert await queries.pair_state(connection, "x2", "a") is None
 
 
-async def test_blocks_are_settled_up_to_the_moment_from_which_pairs_may_still_come(database):
-    for seconds, before_s in ((0, 0.0), (5, build.AT_S + 5)):
-        state = _state(f"{seconds}", at_s=build.AT_S + seconds)
+async def test_pairs_are_complete_once_none_from_before_may_come(database):
+    async with database.writing() as connection:
+        for second in (0, 5):
+            state = _state(f"{second}", at_s=build.AT_S + second)
+            await ingest.add_pairs(connection, "x1", "a", _us(second + 1), state)
+    for before_s, complete in ((0.9, None), (5, 1), (6, 2)):
         async with database.writing() as connection:
-            await ingest.merge_pair_state(connection, "x1", "a", state, before_s)
-    async with database.reading() as connection:
-        found = await queries.pair_state(connection, "x1", "a")
-    assert found.settled.ratios == 1
-    assert len(found.blocks) == 1
+            await ingest.settle_pairs(connection, _us(before_s))
+        async with database.reading() as connection:
+            found = await queries.complete_pairs(connection, "x1", "a")
+            assert (await queries.pair_state(connection, "x1", "a")).pairs == 2
+            assert await queries.has_pairs_before(connection, _us(6)) is (complete != 2)
+        assert (found and found.pairs) == complete
+        assert not found or (found.settled.ratios_by_block.blocks, found.blocks) == (complete, {})
 
 
 async def test_progress_is_noted_now_and_then_however_long_a_test_runs(database):
     for second in range(0, 3600, 5):
         state = _state(f"{second}", at_s=build.AT_S + second)
         async with database.writing() as connection:
-            await ingest.merge_pair_state(connection, "x1", "a", state, build.AT_S + second)
+            await ingest.add_pairs(connection, "x1", "a", _us(second + 1), state)
+            await ingest.settle_pairs(connection, _us(second + 1))
     async with database.reading() as connection:
         points = await queries.pair_progress_of(connection, "x1", "a")
     assert 100 < len(points) < 360
@@ -152,8 +162,7 @@ async def test_progress_is_noted_now_and_then_however_long_a_test_runs(database)
     assert times == sorted(times)
     assert times[1] - times[0] == 10
     assert times[-1] - times[-2] > 30
-    # All complete blocks of the pairs so far: the newest may grow.
-    assert all(point.blocks.ratios == point.pairs - 1 for point in points)
+    assert all(point.blocks.ratios_by_block.blocks == point.pairs for point in points)
 
 
 async def test_barriers_tell_which_incarnations_reached_them(database):

@@ -26,6 +26,7 @@ from gnomon.store.telemetry.tables import (
     metric_counts,
     metric_histograms,
     metric_totals,
+    pair_parts,
     pair_progress,
     pair_states,
     spool_positions,
@@ -57,18 +58,52 @@ async def add_metric_histograms(connection: AsyncConnection, rows: Sequence[Row]
     await add_late(connection, rows)
 
 
-async def merge_pair_state(
+async def add_pairs(
     connection: AsyncConnection,
     experiment_id: str,
     analysis_id: str,
+    ends_us: int,
     added: PairState,
-    settled_before_s: float,
 ) -> None:
-    """Add what is kept of some pairs to what is kept of all, and settle blocks up to a moment.
+    """Add what is kept of some pairs of the blocks that end by `ends_us`, until `settle_pairs`."""
+    key = {"experiment_id": experiment_id, "analysis_id": analysis_id, "ends_us": ends_us}
+    table = pair_parts
+    mine = [table.c[name] == value for name, value in key.items()]
+    stored = await connection.scalar(select(table.c.state).where(*mine))
+    part = added
+    if stored is not None:
+        part = state.decode(stored)
+        part.merge(added)
+    insert = sqlite.insert(table)
+    await connection.execute(
+        upsert(insert, table, {"state": insert.excluded.state}),
+        {**key, "state": state.encode(part)},
+    )
+
+
+async def settle_pairs(connection: AsyncConnection, before_us: int) -> None:
+    """Settle all pairs of blocks that end by `before_us`: none of theirs is in any spool.
 
     Time and again what there is of complete blocks is kept beside, for what a report shows over
     time.
     """
+    table = pair_parts
+    is_complete = table.c.ends_us <= before_us
+    rows = await connection.execute(select(table).where(is_complete).order_by(*table.primary_key))
+    parts: dict[tuple[str, str], list[tuple[int, bytes]]] = {}
+    for experiment_id, analysis_id, ends_us, stored in rows:
+        parts.setdefault((experiment_id, analysis_id), []).append((ends_us, stored))
+    for key, mine in parts.items():
+        await _settle(connection, *key, mine)
+    await connection.execute(delete(table).where(is_complete))
+
+
+async def _settle(
+    connection: AsyncConnection,
+    experiment_id: str,
+    analysis_id: str,
+    parts: Sequence[tuple[int, bytes]],
+) -> None:
     of = {"experiment_id": experiment_id, "analysis_id": analysis_id}
     table = pair_states
     stored = await connection.scalar(
@@ -76,11 +111,15 @@ async def merge_pair_state(
             table.c.experiment_id == experiment_id, table.c.analysis_id == analysis_id
         )
     )
-    whole = added
-    if stored is not None:
-        whole = state.decode(stored)
-        whole.merge(added)
-    whole.settle(settled_before_s)
+    whole = None if stored is None else state.decode(stored)
+    for ends_us, part in parts:
+        if whole is None:
+            whole = state.decode(part)
+        else:
+            whole.merge(state.decode(part))
+        whole.settle(ends_us)
+    if whole is None:
+        return
     insert = sqlite.insert(table)
     await connection.execute(
         upsert(insert, table, {"state": insert.excluded.state}),
@@ -99,7 +138,7 @@ async def _note_progress(
     connection: AsyncConnection, of: Mapping[str, str], whole: PairState
 ) -> None:
     """A point now and then: at most some hundreds of them, however long a test runs."""
-    at_s = max(whole.blocks, default=0) * whole.block_us / 1e6
+    at_s = whole.complete_us / 1e6
     mine = [pair_progress.c[name] == value for name, value in of.items()]
     first_s, last_s = (
         await connection.execute(
@@ -110,13 +149,12 @@ async def _note_progress(
         age_s = max(0.0, at_s - first_s)
         if at_s < last_s + max(_PROGRESS_S, age_s / _PROGRESS_POINTS):
             return
-    blocks = whole.settled_with_open()
-    if blocks.ratios:
+    if whole.settled.ratios_by_block.blocks:
         row = {
             **of,
             "at_s": at_s,
             "pairs": whole.pairs,
-            "blocks": msgspec.msgpack.encode(blocks),
+            "blocks": msgspec.msgpack.encode(whole.settled),
         }
         await connection.execute(sqlite.insert(pair_progress).on_conflict_do_nothing(), row)
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy import ColumnElement, Table, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gnomon.stats import state
@@ -25,6 +25,7 @@ from gnomon.store.telemetry.tables import (
     metric_counts,
     metric_histograms,
     metric_totals,
+    pair_parts,
     pair_progress,
     pair_states,
     spool_positions,
@@ -120,7 +121,26 @@ async def totals(connection: AsyncConnection) -> list[Totals]:
 async def pair_state(
     connection: AsyncConnection, experiment_id: str, analysis_id: str
 ) -> PairState | None:
-    """What is kept of an experiment's pairs by one of its analyses; None where there are none."""
+    """What is kept of all of an experiment's pairs by one of its analyses; None without any."""
+    table = pair_parts.c
+    whole = await complete_pairs(connection, experiment_id, analysis_id)
+    parts = await connection.scalars(
+        select(table.state)
+        .where(table.experiment_id == experiment_id, table.analysis_id == analysis_id)
+        .order_by(table.ends_us)
+    )
+    for stored in parts:
+        if whole is None:
+            whole = state.decode(stored)
+        else:
+            whole.merge(state.decode(stored))
+    return whole
+
+
+async def complete_pairs(
+    connection: AsyncConnection, experiment_id: str, analysis_id: str
+) -> PairState | None:
+    """The same of the pairs of complete blocks: slow answers may be missing from the others."""
     table = pair_states.c
     stored = await connection.scalar(
         select(table.state).where(
@@ -128,6 +148,12 @@ async def pair_state(
         )
     )
     return None if stored is None else state.decode(stored)
+
+
+async def has_pairs_before(connection: AsyncConnection, before_us: int) -> bool:
+    """Whether pairs of blocks that end by then wait to be settled."""
+    left = exists().where(pair_parts.c.ends_us <= before_us)
+    return bool(await connection.scalar(select(left)))
 
 
 async def pair_progress_of(

@@ -15,6 +15,7 @@ from gnomon.store.telemetry.tables import (
     label_keys,
     metric_counts,
     metric_histograms,
+    pair_parts,
     pair_progress,
     pair_states,
 )
@@ -71,7 +72,7 @@ async def delete_before(connection: AsyncConnection, minute: int) -> None:
     for experiment_id in touched:
         left = exists().where(metric_counts.c.experiment_id == experiment_id)
         if not await connection.scalar(select(left)):
-            for table in (pair_states, pair_progress, label_keys):
+            for table in (pair_states, pair_parts, pair_progress, label_keys):
                 await connection.execute(
                     delete(table).where(table.c.experiment_id == experiment_id)
                 )

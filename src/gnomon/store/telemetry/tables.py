@@ -86,7 +86,7 @@ rolled_up = Table(
     Column("before_minute", Integer, nullable=False),
 )
 
-# All that is kept of an experiment's pairs, as one of its analyses counts them
+# All that is kept of an experiment's complete blocks, as one of its analyses counts them
 # (`gnomon.stats.state`), and what its complete blocks were as time
 # went by.
 pair_states = Table(
@@ -96,6 +96,17 @@ pair_states = Table(
     Column("analysis_id", String, nullable=False),
     Column("state", LargeBinary, nullable=False),
     PrimaryKeyConstraint("experiment_id", "analysis_id"),
+)
+# Pairs from before `ends_us` (epoch microseconds) that may still get company: a router has requests
+# open that came as early. Once none has, they are added to the above.
+pair_parts = Table(
+    "pair_parts",
+    metadata,
+    Column("experiment_id", String, nullable=False),
+    Column("analysis_id", String, nullable=False),
+    Column("ends_us", BigInteger, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("experiment_id", "analysis_id", "ends_us"),
 )
 pair_progress = Table(
     "pair_progress",
