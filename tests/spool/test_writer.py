@@ -7,12 +7,13 @@ import threading
 import time
 from typing import ClassVar
 
+import msgspec
 import pytest
 
 from gnomon.settings import SpoolSettings
 from gnomon.spool import segment
 from gnomon.spool import writer as writer_module
-from gnomon.spool.frames import Metrics
+from gnomon.spool.frames import Complete, Metrics
 from gnomon.spool.incarnation import END_NAME, incarnations, is_alive, segments, size_bytes
 from gnomon.spool.sealing import FrameOpener, FrameSeal
 from gnomon.spool.segment import SegmentReader
@@ -403,6 +404,41 @@ def test_metrics_of_a_full_disk_are_added_up_and_what_is_left_at_the_end_is_told
     writer.close()
     # One sum of metrics, and the pairs that were taken.
     assert writer.given_up == 1 + 200 - dropped
+
+
+def test_of_words_on_what_is_complete_a_full_disk_leaves_the_last(tmp_path, disk, at_once):
+    writer = SpoolWriter(tmp_path, "i1", FAST, disk=disk)
+    disk.room = 0
+    for second in range(100):
+        assert writer.append(build.pair())
+        assert writer.append(Complete(float(second)))
+    _until(lambda: writer.waiting_bytes < 100 * len(msgspec.msgpack.encode(build.pair())) + 50)
+    disk.room = 10**9
+    _until(lambda: not writer.waiting_bytes)
+    writer.close()
+    assert _read(writer.directory) == [build.pair()] * 100 + [Complete(99.0)]
+
+
+def test_what_cannot_be_sealed_now_is_told_and_sealed_later(tmp_path, at_once):
+    class Failing(FrameSeal):
+        fails = True
+
+        def close(self, kind, payload):
+            if self.fails:
+                raise MemoryError("no room")
+            return super().close(kind, payload)
+
+    writer = SpoolWriter(tmp_path, "i1", FAST)
+    seal = Failing(b"wrapped", KEY)
+    assert writer.append(build.pair(), seal)
+    _until(lambda: "MemoryError: no room" in writer.trouble)
+    seal.fails = False
+    _until(lambda: not writer.waiting_bytes)
+    assert writer.trouble == ""
+    writer.close()
+    opener = FrameOpener({b"wrapped": KEY}.__getitem__)
+    (found,) = segments(writer.directory)
+    assert [frame for _, frame in SegmentReader(found.path, opener=opener)] == [build.pair()]
 
 
 @pytest.mark.slow

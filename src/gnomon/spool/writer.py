@@ -127,7 +127,7 @@ class SpoolWriter:
     @property
     def given_up(self) -> int:
         """After `close`: frames that the disk did not take."""
-        return len(self._batch)
+        return len(self._batch) + len(self._waiting)
 
     def append(self, frame: Frame, seal: FrameSeal | None = None) -> bool:
         """Take a frame for writing; False if it was dropped (and counted). Never waits.
@@ -193,7 +193,7 @@ class SpoolWriter:
             self._closing.wait(self._settings.flush_interval_s)
             self._wake.clear()
             if not self._write_waiting():
-                self._merge_waiting_metrics()
+                self._condense_waiting()
                 self._closing.wait(_RETRY_S)
                 self._wake.set()
         is_whole = self._write_waiting()
@@ -221,13 +221,8 @@ class SpoolWriter:
 
     def _write_waiting(self) -> bool:
         """Whether the disk took all that waited."""
-        # One by one, since the loop appends meanwhile: a deque's own iteration would fail.
-        for _ in range(len(self._waiting)):
-            kind, payload, seal = self._waiting.popleft()
-            if seal is not None:
-                kind, payload = segment.SEALED_OF[kind], seal.close(kind, payload)
-            self._batch.append((kind, payload))
         try:
+            self._seal_waiting()
             self._look_at_disk()
             if self._is_disk_full and self._clock() - self._measured_at >= _MEASURE_S:
                 self._measure()
@@ -241,8 +236,20 @@ class SpoolWriter:
             self.disk_errors += 1
             self._failure = error.strerror or str(error)
             return False
+        except Exception as error:  # noqa: BLE001 - the thread's end; `trouble` says it
+            self._failure = f"{type(error).__name__}: {error}"
+            return False
         self._failure = ""
         return True
+
+    def _seal_waiting(self) -> None:
+        # One by one, since the loop appends meanwhile: a deque's own iteration would fail.
+        for _ in range(len(self._waiting)):
+            kind, payload, seal = self._waiting[0]
+            if seal is not None:
+                kind, payload = segment.SEALED_OF[kind], seal.close(kind, payload)
+            self._batch.append((kind, payload))
+            self._waiting.popleft()
 
     def _look_at_disk(self) -> None:
         if self._clock() - self._looked_at < _MEASURE_S:
@@ -349,16 +356,23 @@ class SpoolWriter:
             finally:
                 os.close(opened)
 
-    def _merge_waiting_metrics(self) -> None:
-        """Add up the metrics that a failing disk left waiting, in front of all else.
+    def _condense_waiting(self) -> None:
+        """Add up the metrics that a failing disk left waiting, in front of all else, and keep the
+        last word on what is complete: both come each second, and are never dropped.
 
         A count may move before a barrier that way, never behind one.
         """
         decoder = msgspec.msgpack.Decoder(Metrics)
         metrics = [payload for kind, payload in self._batch if kind == segment.METRICS]
-        if len(metrics) < 2:
+        words = [item for item in self._batch if item[0] == segment.COMPLETE]
+        if len(metrics) < 2 and len(words) < 2:
             return
-        merged = msgspec.msgpack.encode(merge_metrics(map(decoder.decode, metrics)))
-        others = [item for item in self._batch if item[0] != segment.METRICS]
-        self._written_bytes += sum(map(len, metrics)) - len(merged)
-        self._batch = deque([(segment.METRICS, merged), *others])
+        before = sum(len(payload) for _, payload in self._batch)
+        merged = [msgspec.msgpack.encode(merge_metrics(map(decoder.decode, metrics)))][
+            : len(metrics)
+        ]
+        others = [
+            item for item in self._batch if item[0] not in (segment.METRICS, segment.COMPLETE)
+        ]
+        self._batch = deque([*((segment.METRICS, one) for one in merged), *others, *words[-1:]])
+        self._written_bytes += before - sum(len(payload) for _, payload in self._batch)
