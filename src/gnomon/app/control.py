@@ -67,7 +67,7 @@ from gnomon.model.snapshot import Update
 from gnomon.objects.opening import open_keys, open_roles
 from gnomon.settings import Settings, cores
 from gnomon.spool.disk import free_bytes
-from gnomon.spool.incarnation import CONTROL_PREFIX
+from gnomon.spool.incarnation import CONTROL_PREFIX, routers_of
 from gnomon.spool.writer import SpoolWriter
 from gnomon.store.database import Database, sqlite_url
 from gnomon.store.state import routing, steady_time
@@ -153,7 +153,7 @@ async def main(settings: Settings, orders: Orders) -> None:
         default_settings(settings.analysis),
         default_guardrails(settings.analysis),
     )
-    routers = RouterRegister(transactions, reached, finished)
+    routers = RouterRegister(transactions, reached, finished, lambda: routers_of(layout.spool))
     loop_holder: list[ControlLoop] = []
 
     def wake(endpoint_id: str) -> None:

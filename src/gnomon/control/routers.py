@@ -5,6 +5,7 @@ Rows outlive this process: an incarnation that served while control was away sti
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
@@ -19,7 +20,8 @@ from gnomon.store.state import routing
 class RouterRegister:
     """`reached(barrier_id, capture_id)` and `finished(ids)` read the telemetry: the incarnations
     whose records before the barrier are in, those of the capture too, and those dead of whose spool
-    nothing is left.
+    nothing is left. `spooled` lists the incarnations that the spool has something of: one that
+    served and died while control was away is known by that alone.
     """
 
     def __init__(
@@ -27,10 +29,12 @@ class RouterRegister:
         transactions: Transactions,
         reached: Callable[[str, str | None], Awaitable[frozenset[str]]],
         finished: Callable[[Collection[str]], Awaitable[frozenset[str]]],
+        spooled: Callable[[], Collection[str]],
     ) -> None:
         self._transactions = transactions
         self._reached = reached
         self._finished = finished
+        self._spooled = spooled
 
     async def seen(self, incarnation: Incarnation) -> None:
         """An incarnation has reported for the first time since control's start."""
@@ -71,8 +75,9 @@ class RouterRegister:
         """
         async with self._transactions.database.reading() as connection:
             known = await routing.incarnations(connection)
-        reached = await self._reached(barrier_id, capture_id)
-        return sum(record.id not in reached for record in known)
+        # Listed first: what is read to its end meanwhile is among those that have reached it.
+        ids = {record.id for record in known}.union(await asyncio.to_thread(self._spooled))
+        return len(ids - await self._reached(barrier_id, capture_id))
 
 
 def is_alive(record: IncarnationRecord) -> bool:

@@ -72,6 +72,12 @@ def incarnations(root: Path) -> list[Path]:
     )
 
 
+def routers_of(root: Path) -> frozenset[str]:
+    """The ids of the routers' incarnations in the spool."""
+    names = (path.name for path in incarnations(root))
+    return frozenset(name for name in names if not name.startswith(CONTROL_PREFIX))
+
+
 def is_alive(directory: Path) -> bool:
     """Whether the incarnation that writes `directory` still lives."""
     try:

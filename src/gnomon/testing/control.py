@@ -187,7 +187,9 @@ async def no_guardrail(_: ExperimentRecord) -> None:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a control is put together with; `reached` and `finished` are the telemetry's."""
+    """What a control is put together with; `reached` and `finished` are the telemetry's, `spooled`
+    is the spool's.
+    """
 
     machine: FakeMachine
     clock: FakeClock
@@ -195,6 +197,7 @@ class Surroundings:
     transactions: Transactions
     reached: Callable[[str, str | None], Awaitable[frozenset[str]]] = no_incarnations
     finished: Callable[[Collection[str]], Awaitable[frozenset[str]]] = no_incarnations
+    spooled: Callable[[], Collection[str]] = frozenset
     at_end: Callable[[ExperimentRecord], Awaitable[None]] = no_guardrail
     # None: any role may use the directory below.
     roles: Roles | None = None
@@ -232,7 +235,7 @@ def put_together(
             await asyncio.Event().wait()
         return directory if in_memory_of is None else volumes.make(in_memory_of, 0)
 
-    routers = RouterRegister(transactions, around.reached, around.finished)
+    routers = RouterRegister(transactions, around.reached, around.finished, around.spooled)
     loops: list[ControlLoop] = []
     volumes = _volumes(directory)
     settings = HostingSettings(**{"ping_interval_s": 0.05, "startup_time_limit_s": 5.0} | hosting)
