@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnomon.errors import SettingsError
 from gnomon.objects.roles import RoleUnusable
-from gnomon.objects.store import Credentials
+from gnomon.objects.store import Credentials, CredentialsUnavailable
 from gnomon.settings import ObjectsSettings, RoleCredentials
 
 if TYPE_CHECKING:
@@ -50,9 +50,11 @@ def session(setting: str, profile: str) -> Session:
 
 
 def of_session(found_by: Session, what: str) -> Callable[[], Credentials]:
-    """What to ask for a session's credentials of the moment. Raises SettingsError if it has none;
-    `what` says what they are for, and how to set them.
+    """What to ask for a session's credentials of the moment; it raises CredentialsUnavailable.
+    Raises SettingsError if it has none; `what` says what they are for, and how to set them.
     """
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
     found = found_by.get_credentials()
     if found is None:
         raise SettingsError(
@@ -61,7 +63,13 @@ def of_session(found_by: Session, what: str) -> Callable[[], Credentials]:
 
     def now() -> Credentials:
         # Renewed by botocore where they do not last.
-        frozen = found.get_frozen_credentials()
+        try:
+            frozen = found.get_frozen_credentials()
+        except ClientError as error:
+            raise CredentialsUnavailable(_said(error.response)) from error
+        # What an STS gives may have ended already: then it is a RuntimeError.
+        except (BotoCoreError, RuntimeError) as error:
+            raise CredentialsUnavailable(str(error).rstrip(".")) from error
         return Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")
 
     return now
@@ -87,18 +95,13 @@ def role_session(role_arn: str, settings: RoleCredentials, region: str) -> Sessi
 
 def of_role(role_arn: str, role: Session) -> Callable[[], Credentials]:
     """What to ask for a role's credentials of the moment; it raises RoleUnusable."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
     ask = of_session(role, role_arn)
 
     def now() -> Credentials:
         try:
             return ask()
-        except ClientError as error:
-            raise RoleUnusable(role_arn, _said(error.response)) from error
-        # What STS gives may have ended already: then it is a RuntimeError.
-        except (BotoCoreError, RuntimeError) as error:
-            raise RoleUnusable(role_arn, str(error).rstrip(".")) from error
+        except CredentialsUnavailable as error:
+            raise RoleUnusable(role_arn, str(error)) from error
 
     return now
 

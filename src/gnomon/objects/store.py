@@ -35,6 +35,10 @@ class ObjectDenied(ObjectStoreFailed):
     """The store knows who asks, or not, and does not let them."""
 
 
+class CredentialsUnavailable(GnomonError):
+    """There are no credentials for the moment: what lasted has ended, and could not be renewed."""
+
+
 @dataclass(frozen=True)
 class Credentials:
     """Who asks a store, for now; `token` is empty but for credentials that do not last."""

@@ -25,6 +25,7 @@ from obstore.store import LocalStore, S3Store
 
 from gnomon.objects.store import (
     Credentials,
+    CredentialsUnavailable,
     ObjectDenied,
     ObjectInfo,
     ObjectNotFound,
@@ -238,7 +239,7 @@ def _translated(url: str) -> Iterator[None]:
         raise ObjectNotFound(url) from error
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise ObjectDenied(url, f"access was denied ({_said(error)})") from error
-    except (BaseError, OSError) as error:
+    except (BaseError, OSError, CredentialsUnavailable) as error:
         raise ObjectStoreFailed(url, _said(error)) from error
 
 
