@@ -1,5 +1,6 @@
 import asyncio
 import errno
+import itertools
 import json
 import os
 import re
@@ -527,20 +528,23 @@ STORY = [
 ]
 
 
+def _crash_at(world, crash_at):
+    """Database and store count their steps together; at that one a collector dies, if it comes."""
+    steps = itertools.count(1)
+
+    def step():
+        if next(steps) == crash_at:
+            raise Crash
+
+    world.database.step = world.objects.step = step
+
+
 async def _story(path, crash_at):
     """What is left when the collector dies at step `crash_at`, and a second one follows."""
     path.mkdir()
     world = await _new_world(path)
     world.write("i1", STORY)
-    steps = 0
-
-    def step():
-        nonlocal steps
-        steps += 1
-        if steps == crash_at:
-            raise Crash
-
-    world.database.step = world.objects.step = step
+    _crash_at(world, crash_at)
     crashed = False
     try:
         await world.collector().drain()
@@ -822,15 +826,7 @@ async def _outage(path, crash_at):
     path.mkdir()
     world = await _new_world(path)
     world.write("i1", TWO_TESTS)
-    steps = 0
-
-    def step():
-        nonlocal steps
-        steps += 1
-        if steps == crash_at:
-            raise Crash
-
-    world.database.step = world.objects.step = step
+    _crash_at(world, crash_at)
     crashed = False
     collector = world.collector(by_capture)
     for world.objects.away in ("s3://bucket/ill", "nowhere"):

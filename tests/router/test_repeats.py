@@ -129,7 +129,8 @@ async def test_an_answer_too_long_to_be_compared_is_not_asked_for_again(tmp_path
     assert len(model.requests) == 1
 
 
-async def test_a_test_ends_for_its_barrier_only_when_the_last_repeat_has(tmp_path, model, shadow):
+def let_the_second_wait(model):
+    """The first request is answered at once, the others when the gate that is returned opens."""
     gate = Gate()
     asked = itertools.count()
 
@@ -137,6 +138,11 @@ async def test_a_test_ends_for_its_barrier_only_when_the_last_repeat_has(tmp_pat
         await (gate if next(asked) else fake_upstream.echo)(request, writer)
 
     model.behaviour = second_waits
+    return gate
+
+
+async def test_a_test_ends_for_its_barrier_only_when_the_last_repeat_has(tmp_path, model, shadow):
+    gate = let_the_second_wait(model)
     async with running_router(tmp_path) as rig:
         await rig.apply(demo(model, shadow))
         await rig.invoke("demo")
@@ -155,13 +161,7 @@ async def test_a_test_ends_for_its_barrier_only_when_the_last_repeat_has(tmp_pat
 async def test_a_pair_does_not_wait_for_its_repeat_which_is_not_in_flight_for_a_client(
     tmp_path, model, shadow
 ):
-    gate = Gate()
-    asked = itertools.count()
-
-    async def second_waits(request, writer):
-        await (gate if next(asked) else fake_upstream.echo)(request, writer)
-
-    model.behaviour = second_waits
+    gate = let_the_second_wait(model)
     async with running_router(tmp_path) as rig:
         await rig.apply(demo(model, shadow))
         await rig.invoke("demo", b"x" * 1000)
