@@ -2,8 +2,7 @@
 
 `alpha` is shared out among the rules in equal parts (a union bound), so that with probability
 1 - alpha no rule is ever wrongly met or broken, whenever one looks, if what its measure assumes
-holds. A rule is met when the whole
-interval is within the margin, broken when all of it is beyond.
+holds. A rule is met when the whole interval is within the margin, broken when all of it is beyond.
 """
 
 from __future__ import annotations
